@@ -1,0 +1,36 @@
+import neostandard, { plugins } from 'neostandard'
+
+/**
+ * The doors of the house: which folder may import which. A pattern per folder, so that a wrong import fails the
+ * check instead of starting a habit.
+ */
+const doors = [
+  ['src/*/**/*.ts', ['**/plugins/**', '**/app.ts', '**/server.ts', '**/routes/**', '**/config.ts', '**/sandbox/**'],
+    'only src/plugins and src/app.ts wire: take what you need as an argument'],
+  ['src/{netstorage,s3,purge,sns,store}/**/*.ts', ['**/jobs/**', '**/schemas.ts'],
+    'a client knows nothing of the jobs that use it'],
+  ['src/{errors,schemas,mapping,rules}.ts', ['./*/**', '**/config.ts', '**/app.ts', '**/routes/**', '**/sandbox/**'],
+    'the leaves import no folder of ours'],
+  ['routes/**/*.ts', ['**/netstorage/**', '**/s3/**', '**/purge/**', '**/store/**', '**/plugins/**', '**/jobs/**', 'pg-boss', 'kysely', '**/sandbox/**'],
+    'routes reach the work through the decorators of the app'],
+  ['sandbox/{netstorage,fast-purge,s3,kit}/**/*.ts', ['**/src/**', '**/routes/**'],
+    'emulators share no code with the service, so that both cannot be wrong together']
+]
+
+export default [
+  { ignores: ['node_modules/', 'coverage/', '.tap/', 'data/'] },
+  ...neostandard({ ts: true }),
+  {
+    files: ['**/*.ts'],
+    plugins: { '@typescript-eslint': plugins['typescript-eslint'].plugin },
+    rules: {
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error'
+    }
+  },
+  ...doors.map(([folder, group, message]) => ({
+    files: [folder],
+    ...(folder === 'src/*/**/*.ts' ? { ignores: ['src/plugins/**'] } : {}),
+    rules: { 'no-restricted-imports': ['error', { patterns: [{ group, message, allowTypeImports: folder.startsWith('routes') }] }] }
+  }))
+]
