@@ -1,0 +1,83 @@
+import { sql, type Migration } from 'kysely'
+
+/**
+ * The schema, step by step. Every list that a caller can ask for has an index that ends in `id`: ids are UUIDv7, so
+ * their order is that of creation and serves as the cursor.
+ */
+export const migrations: Record<string, Migration> = {
+  '0001-first': {
+    async up (db) {
+      for (const statement of first) await sql.raw(statement).execute(db)
+    }
+  }
+}
+
+const first = [
+  `create table jobs (
+    id uuid primary key,
+    kind text not null,
+    state text not null,
+    outcome text,
+    merged_into uuid,
+    bucket text, key text collate "C", version_id text,
+    rule text, target text, cp_code integer, path text collate "C", lane text collate "C",
+    solo boolean not null default false,
+    request jsonb not null, source jsonb not null,
+    labels text[] not null default '{}',
+    attempts integer not null default 0,
+    etag text, size_bytes bigint, sent_bytes bigint, md5 text,
+    purge jsonb, error jsonb, timeline jsonb not null,
+    next_attempt_at timestamptz(3),
+    created_at timestamptz(3) not null, started_at timestamptz(3), uploaded_at timestamptz(3),
+    purged_at timestamptz(3), finished_at timestamptz(3)
+  )`,
+  'create index jobs_state on jobs (state, id desc)',
+  'create index jobs_key on jobs (key, bucket, id desc)',
+  'create index jobs_labels on jobs using gin (labels)',
+  'create index jobs_created on jobs (created_at desc, id desc)',
+  'create index jobs_kind on jobs (kind, id desc)',
+  'create index jobs_bucket on jobs (bucket, id desc)',
+  `create index jobs_lane_open on jobs (lane, id) where state in ('queued', 'uploading')`,
+  'create index jobs_merged on jobs (merged_into) where merged_into is not null',
+  `create table objects (
+    lane text collate "C" primary key,
+    target text not null, cp_code integer not null, path text collate "C" not null,
+    bucket text not null, key text collate "C" not null,
+    present boolean not null,
+    etag text, version_id text, size_bytes bigint, md5 text,
+    mtime bigint not null, committed_at timestamptz(3) not null, job_id uuid not null
+  )`,
+  'create index objects_key on objects (key, bucket)',
+  `create table debts (
+    id bigint generated always as identity primary key,
+    lane text collate "C" not null,
+    edgegrid text not null, network text not null, type text not null, object text collate "C" not null,
+    action text not null,
+    due_at timestamptz(3), first_at timestamptz(3) not null, settled_at timestamptz(3) not null,
+    repeat boolean not null default false, wants_repeat boolean not null default false,
+    version integer not null default 1, attempts integer not null default 0,
+    claimed_until timestamptz(3)
+  )`,
+  'create unique index debts_what on debts (md5(lane || chr(1) || object), edgegrid, network, type, repeat)',
+  'create index debts_lane on debts (lane)',
+  'create index debts_due on debts (due_at) where due_at is not null',
+  `create table waiters (
+    debt_id bigint not null references debts on delete cascade,
+    job_id uuid not null,
+    settled_at timestamptz(3) not null,
+    primary key (debt_id, job_id)
+  )`,
+  'create index waiters_job on waiters (job_id)',
+  `create table purges (
+    id uuid primary key,
+    edgegrid text not null, network text not null, action text not null, type text not null,
+    objects jsonb not null, count integer not null,
+    purge_id text not null, support_id text not null,
+    accepted_at timestamptz(3) not null, job_ids uuid[] not null
+  )`,
+  'create index purges_jobs on purges using gin (job_ids)',
+  `create table pauses (
+    name text primary key, reason text not null,
+    since timestamptz(3) not null, next_probe_at timestamptz(3) not null
+  )`
+]

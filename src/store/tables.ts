@@ -1,0 +1,175 @@
+import type { ColumnType, Generated, JSONColumnType, Selectable } from 'kysely'
+import type { Problem } from '../errors.ts'
+
+/** What a caller or an event asked for, as far as it is not a column of its own. */
+export interface JobRequest {
+  force?: boolean
+  onMissing?: 'fail' | 'delete'
+  purge?: PurgeWish
+}
+
+/** The `purge` member of a request: what it says replaces what the rule says. */
+export interface PurgeWish {
+  by?: 'url' | 'cpcode' | 'tag' | 'none'
+  action?: 'invalidate' | 'delete'
+  network?: 'production' | 'staging'
+  urls?: string[]
+  cpCodes?: number[]
+  tags?: string[]
+}
+
+/** Where a job came from. `token` is the name of an API token, never its secret. */
+export interface JobSource {
+  type: 'rest' | 'sns' | 'events' | 'reconcile'
+  token?: string
+  messageId?: string
+  topicArn?: string
+}
+
+/** What a job's purge comprises and how far it has come. */
+export interface PurgeReport {
+  by: 'url' | 'cpcode' | 'tag'
+  action: 'invalidate' | 'delete'
+  network: 'production' | 'staging'
+  objects: Array<string | number>
+  requests: Array<{ purgeId: string, supportId: string, count: number, acceptedAt: string }>
+  purgeId?: string
+  acceptedAt?: string
+  expectedLiveAt?: string
+  refused?: Array<{ object: string | number, reason: string }>
+}
+
+/** One step of a job's life. */
+export interface TimelineEntry { at: string, step: string, detail: string }
+
+type Json<T> = ColumnType<T, string, string>
+type Timestamp = ColumnType<Date, Date | string, Date | string>
+type Defaulted<T> = ColumnType<T, T | undefined, T>
+
+/** One row per request: the truth about jobs. pg-boss only holds wake-ups that point here. */
+export interface JobsTable {
+  id: string
+  kind: 'sync' | 'upload' | 'purge'
+  state: 'queued' | 'uploading' | 'settling' | 'purging' | 'held' | 'succeeded' | 'failed' | 'cancelled'
+  outcome: 'uploaded' | 'deleted' | 'unchanged' | 'purged' | 'merged' | 'ignored' | null
+  merged_into: string | null
+  bucket: string | null
+  key: string | null
+  version_id: string | null
+  rule: string | null
+  target: string | null
+  cp_code: number | null
+  path: string | null
+  /** Names the path over all tables: `target/cpCode/path`; null for a purge of no object. */
+  lane: string | null
+  /** May not merge with others of its lane: it pins a version, a path or a CP code of its own. */
+  solo: Defaulted<boolean>
+  request: Json<JobRequest>
+  source: Json<JobSource>
+  labels: Defaulted<string[]>
+  attempts: Defaulted<number>
+  etag: string | null
+  size_bytes: number | null
+  sent_bytes: number | null
+  md5: string | null
+  purge: ColumnType<PurgeReport | null, string | null, string | null>
+  error: ColumnType<Problem | null, string | null, string | null>
+  timeline: Json<TimelineEntry[]>
+  next_attempt_at: ColumnType<Date | null, Date | null, Date | null>
+  created_at: Timestamp
+  started_at: ColumnType<Date | null, Date | null, Date | null>
+  uploaded_at: ColumnType<Date | null, Date | null, Date | null>
+  purged_at: ColumnType<Date | null, Date | null, Date | null>
+  finished_at: ColumnType<Date | null, Date | null, Date | null>
+}
+
+/** The ledger: what this service last put at a path, or that it removed it (a tombstone keeps the mtime). */
+export interface ObjectsTable {
+  lane: string
+  target: string
+  cp_code: number
+  path: string
+  bucket: string
+  key: string
+  present: boolean
+  etag: string | null
+  version_id: string | null
+  size_bytes: number | null
+  md5: string | null
+  /** Seconds since the epoch, as NetStorage keeps it; only ever grows at one path. */
+  mtime: number
+  committed_at: Timestamp
+  job_id: string
+}
+
+/** One object that must still be purged on one network: paid only by an accepted purge. */
+export interface DebtsTable {
+  id: Generated<number>
+  /** The path it is owed for; empty for a purge of no object. */
+  lane: string
+  edgegrid: string
+  network: 'production' | 'staging'
+  type: 'url' | 'cpcode' | 'tag'
+  object: string
+  action: 'invalidate' | 'delete'
+  /** When it is to be sent; null = owed, but nobody asked for the purge yet. */
+  due_at: ColumnType<Date | null, Date | null, Date | null>
+  /** The first commit since the last payment. */
+  first_at: Timestamp
+  /** From when on a purge pays all of it: the last commit plus the settling delay. */
+  settled_at: Timestamp
+  /** A second purge, for edges that filled from a replica that lagged: nobody waits for it. */
+  repeat: Defaulted<boolean>
+  /** A second purge follows its payment. */
+  wants_repeat: Defaulted<boolean>
+  /** Counts the times it was incurred: a payment of an older count leaves it standing. */
+  version: Defaulted<number>
+  attempts: Defaulted<number>
+  claimed_until: ColumnType<Date | null, Date | null, Date | null>
+}
+
+/** Which job waits for which debt, and from when on a purge satisfies it. */
+export interface WaitersTable {
+  debt_id: number
+  job_id: string
+  settled_at: Timestamp
+}
+
+/** What was sent to Fast Purge and accepted. */
+export interface PurgesTable {
+  id: string
+  edgegrid: string
+  network: 'production' | 'staging'
+  action: 'invalidate' | 'delete'
+  type: 'url' | 'cpcode' | 'tag'
+  objects: JSONColumnType<Array<string | number>>
+  count: number
+  purge_id: string
+  support_id: string
+  accepted_at: Timestamp
+  job_ids: string[]
+}
+
+/** What is paused because its credentials are refused, until a probe succeeds. */
+export interface PausesTable {
+  name: string
+  reason: string
+  since: Timestamp
+  next_probe_at: Timestamp
+}
+
+export interface Tables {
+  jobs: JobsTable
+  objects: ObjectsTable
+  debts: DebtsTable
+  waiters: WaitersTable
+  purges: PurgesTable
+  pauses: PausesTable
+}
+
+/** A job as the database returns it. */
+export type JobRow = Selectable<JobsTable>
+/** A ledger entry as the database returns it. */
+export type ObjectRow = Selectable<ObjectsTable>
+/** A debt as the database returns it. */
+export type DebtRow = Selectable<DebtsTable>
