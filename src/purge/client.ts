@@ -1,0 +1,123 @@
+import { AppError } from '../errors.ts'
+import { serializeObjects, type PurgeObject } from './batch.ts'
+import type { EdgeGridCredentials } from './credentials.ts'
+import { readBody, toPurgeError } from './failures.ts'
+import { readRateLimit, type RateLimit } from './rate-limit.ts'
+import { createSigner, edgeGridOrigin } from './signer.ts'
+
+export type PurgeType = 'url' | 'cpcode' | 'tag'
+
+export interface PurgeClientOptions extends EdgeGridCredentials {
+  /** Until the whole answer is here, connecting included (30000). A purge that timed out may have been accepted. */
+  timeoutMs?: number
+  /** Called when a request ends; `status` is 0 where no answer came. */
+  onRequest?: (request: { action: 'invalidate' | 'delete' | 'status', type: PurgeType, status: number, durationMs: number }) => void
+}
+
+export interface PurgeRequest {
+  action: 'invalidate' | 'delete'
+  type: PurgeType
+  network: 'production' | 'staging'
+  /** URLs and ARLs as strings, tags as strings, CP codes as numbers; at least one, and packed by `splitObjects`. */
+  objects: readonly PurgeObject[]
+  signal?: AbortSignal
+}
+
+/** A purge that Fast Purge accepted, all of its objects. */
+export interface PurgeReceipt {
+  /** Opaque; what Akamai's support asks for. */
+  purgeId: string
+  supportId: string
+  acceptedAt: Date
+  /** After which the edge is expected to have it. */
+  estimatedSeconds: number
+  /** What the account has left; undefined if the answer does not say. */
+  rateLimit: RateLimit | undefined
+}
+
+export interface PurgeClient {
+  /**
+   * Sends one purge request, once. Throws `PurgeRefused`, `PurgeRateLimited`, or an AppError `purge_forbidden`,
+   * `purge_unavailable` or `purge_silent`; an abort throws the signal's reason.
+   */
+  send (request: PurgeRequest): Promise<PurgeReceipt>
+  /** Asks for the token buckets and purges nothing, at the price of a request token: a neutral probe. Throws as `send`. */
+  readStatus (type: PurgeType, signal?: AbortSignal): Promise<RateLimit | undefined>
+}
+
+const nouns = { url: 'URL', cpcode: 'CP code', tag: 'tag' }
+
+/** Akamai Fast Purge (CCU v3) for one API client. One request at a time or many: it holds no state but its credentials. */
+export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
+  const { accountSwitchKey, timeoutMs = 30_000, onRequest } = options
+  const origin = edgeGridOrigin(options.host)
+  const sign = createSigner(options)
+  const query = accountSwitchKey === undefined ? '' : `?accountSwitchKey=${encodeURIComponent(accountSwitchKey)}`
+
+  /** The one door to Akamai: signs, sends, and gives the accepted body or throws. */
+  async function post (path: string, body: string | undefined, attempt: string, objects: readonly PurgeObject[], signal: AbortSignal | undefined, ended: (status: number) => void) {
+    signal?.throwIfAborted()
+    const timeout = AbortSignal.timeout(timeoutMs)
+    const { url, ...init } = sign(`${path}${query}`, body)
+    let status = 0
+    try {
+      // A redirect is never followed: the signature binds the URL.
+      const response = await fetch(url, { ...init, redirect: 'manual', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) })
+      const text = await response.text()
+      status = response.status
+      const now = new Date()
+      const accepted = readBody(text)
+      if (status === 201 && accepted?.httpStatus === 201) return { accepted, now, rateLimit: readRateLimit(response.headers) }
+      throw toPurgeError({ status, headers: response.headers, text, attempt, objects, now })
+    } catch (error) {
+      if (error instanceof AppError) throw error
+      signal?.throwIfAborted()
+      throw toSilence(error, `${attempt} at ${origin}`, timeoutMs)
+    } finally {
+      ended(status)
+    }
+  }
+
+  return {
+    async send ({ action, type, network, objects, signal }) {
+      const startedAt = performance.now()
+      const noun = `${nouns[type]}${objects.length === 1 ? '' : 's'}`
+      const { accepted, now, rateLimit } = await post(
+        `/ccu/v3/${action}/${type}/${network}`, serializeObjects(objects), `${action} ${objects.length} ${noun} on ${network}`, objects, signal,
+        (status) => onRequest?.({ action, type, status, durationMs: performance.now() - startedAt }))
+      const { supportId, purgeId, estimatedSeconds } = accepted
+      const support = typeof supportId === 'string' ? supportId : ''
+      return {
+        purgeId: typeof purgeId === 'string' && purgeId !== '' ? purgeId : support,
+        supportId: support,
+        acceptedAt: now,
+        estimatedSeconds: typeof estimatedSeconds === 'number' && estimatedSeconds >= 0 ? estimatedSeconds : 5,
+        rateLimit
+      }
+    },
+    async readStatus (type, signal) {
+      const startedAt = performance.now()
+      const { rateLimit } = await post(
+        `/ccu/v3/rate-limit-status/${type}`, undefined, `read the rate limit of ${nouns[type]}s`, [], signal,
+        (status) => onRequest?.({ action: 'status', type, status, durationMs: performance.now() - startedAt }))
+      return rateLimit
+    }
+  }
+}
+
+/** No answer at all. Only name, code and message of a foreign error are kept: the rest may hold the request. */
+function toSilence (error: unknown, attempt: string, timeoutMs: number): AppError {
+  const { name, code, message } = describe(error)
+  const cause = Object.assign(new Error(message), { name, code })
+  if (name === 'TimeoutError' || /^UND_ERR_.*_TIMEOUT$|^ETIMEDOUT$/.test(code)) {
+    return new AppError('purge_silent', `Fast Purge gave no answer within ${timeoutMs / 1000} s to ${attempt}. It may have been accepted; a repeat does no harm.`, { cause })
+  }
+  return new AppError('purge_unavailable', `Fast Purge could not be reached to ${attempt}: ${code === '' ? message : code}. Check the host name and the network.`, { cause })
+}
+
+/** `fetch` says only "fetch failed"; what happened is in its cause. */
+function describe (error: unknown): { name: string, code: string, message: string } {
+  const inner: unknown = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  if (!(inner instanceof Error)) return { name: 'Error', code: '', message: 'unknown failure' }
+  return { name: inner.name, code: 'code' in inner && typeof inner.code === 'string' ? inner.code : '', message: inner.message }
+}
