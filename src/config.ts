@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import Type, { type Static } from 'typebox'
 import type { Rule } from './mapping.ts'
-import { parseEdgerc, type EdgegridCredentials } from './purge/credentials.ts'
+import { parseEdgerc, type EdgeGridCredentials } from './purge/credentials.ts'
 
 const text = (description: string, options: object = {}) => Type.Optional(Type.String({ description, ...options }))
 const count = (description: string, value: number, maximum = 1_000_000, minimum = 0) =>
@@ -79,7 +79,7 @@ export interface Config {
   dataDir: string
   s3: { region: string, endpoint: string | undefined, buckets: string[] }
   netstorage: { hostname: string, keyName: string, key: string, cpCodes: number[] }
-  edgegrid: EdgegridCredentials | undefined
+  edgegrid: EdgeGridCredentials | undefined
   rules: Rule[]
   purge: { delayMs: number, repeatMs: number, hosts: string[] }
   verifyTimeoutMs: number
@@ -234,7 +234,7 @@ function hasEdgegrid (e: Environment): boolean {
   return [e.AO_API_HOST, e.AKAMAI_HOST, e.AKAMAI_EDGERC].some(value => value !== undefined)
 }
 
-function readEdgegrid (e: Environment, faults: string[]): EdgegridCredentials | undefined {
+function readEdgegrid (e: Environment, faults: string[]): EdgeGridCredentials | undefined {
   if (e.AKAMAI_EDGERC !== undefined && e.AO_API_HOST === undefined && e.AKAMAI_HOST === undefined) {
     try {
       const found = parseEdgerc(readFileSync(e.AKAMAI_EDGERC, 'utf8'), e.AKAMAI_EDGERC_SECTION)

@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto'
+import type { Job } from '../schemas.ts'
+import type { JobRequest, JobRow, JobSource, PurgeReport, TimelineEntry } from '../store/tables.ts'
+
+/** A job before it is stored. */
+export interface NewJob {
+  kind: JobRow['kind']
+  bucket?: string
+  key?: string
+  versionId?: string
+  rule?: string
+  target?: string
+  cpCode?: number
+  path?: string
+  solo?: boolean
+  request: JobRequest
+  source: JobSource
+  labels?: string[]
+  /** A purge of its own, for jobs of kind `purge`. */
+  purge?: { report: PurgeReport, edgegrid: string }
+}
+
+let last = { ms: 0, sequence: 0 }
+
+/** A UUIDv7 (RFC 9562 §5.7): milliseconds, then a counter so that ids of one process never run backwards, then chance. */
+export function newJobId (nowMs: number): string {
+  last = nowMs > last.ms ? { ms: nowMs, sequence: randomBytes(2).readUInt16BE() & 0x3ff } : { ms: last.ms, sequence: last.sequence + 1 }
+  if (last.sequence > 0xfff) last = { ms: last.ms + 1, sequence: 0 }
+  const hex = last.ms.toString(16).padStart(12, '0') + '7' + last.sequence.toString(16).padStart(3, '0')
+  const tail = randomBytes(8)
+  tail.writeUInt8((tail.readUInt8(0) & 0x3f) | 0x80, 0)
+  return `${hex}${tail.toString('hex')}`.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/** Names a target path over all tables. */
+export function laneOf (target: string, cpCode: number, path: string): string {
+  return `${target}/${cpCode}/${path}`
+}
+
+/** One step of a timeline, as JSON to append. */
+export function step (now: Date, name: string, detail: string): string {
+  return JSON.stringify([{ at: now.toISOString(), step: name, detail } satisfies TimelineEntry])
+}
+
+/** The job as callers see it; `timeline` only where one job is shown. */
+export function toJob (row: JobRow, selfUrl: string, withTimeline: boolean): Job {
+  const given = {
+    outcome: row.outcome,
+    mergedInto: row.merged_into,
+    bucket: row.bucket,
+    key: row.key,
+    versionId: row.version_id,
+    rule: row.rule,
+    target: row.target,
+    cpCode: row.cp_code,
+    path: row.path,
+    etag: row.etag,
+    sizeBytes: row.size_bytes,
+    sentBytes: row.sent_bytes,
+    md5: row.md5,
+    purge: row.purge,
+    error: row.error,
+    nextAttemptAt: row.next_attempt_at?.toISOString(),
+    startedAt: row.started_at?.toISOString(),
+    uploadedAt: row.uploaded_at?.toISOString(),
+    purgedAt: row.purged_at?.toISOString(),
+    finishedAt: row.finished_at?.toISOString(),
+    timeline: withTimeline ? row.timeline : undefined
+  }
+  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== undefined))
+  return {
+    id: row.id,
+    kind: row.kind,
+    state: row.state,
+    source: row.source,
+    labels: row.labels,
+    attempts: row.attempts,
+    links: { self: selfUrl },
+    createdAt: row.created_at.toISOString(),
+    ...present as Partial<Job>
+  }
+}

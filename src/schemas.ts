@@ -1,0 +1,157 @@
+import Type, { type Static, type TSchema } from 'typebox'
+import { problemCodes } from './errors.ts'
+
+const time = (description: string) => Type.String({ format: 'date-time', description })
+const words = <const T extends string[]>(values: T, description: string) =>
+  Type.Unsafe<T[number]>(Type.String({ enum: values, description }))
+
+/** The states a job can be in. */
+export const jobStates = ['queued', 'uploading', 'settling', 'purging', 'held', 'succeeded', 'failed', 'cancelled'] as const
+/** The kinds of job there are. */
+export const jobKinds = ['sync', 'upload', 'purge'] as const
+
+export const ProblemSchema = Type.Object({
+  type: Type.String({ description: 'about:blank; the code tells the kind' }),
+  title: Type.String({ description: 'the kind of problem in words' }),
+  status: Type.Integer({ description: 'HTTP status' }),
+  detail: Type.String({ description: 'what was tried, what came back and what to do' }),
+  code: words(problemCodes, 'stable name of the kind of problem'),
+  instance: Type.Optional(Type.String({ description: 'id of the request' })),
+  errors: Type.Optional(Type.Array(Type.Object({ where: Type.String(), message: Type.String() }), { description: 'each fault of the request' })),
+  job: Type.Optional(Type.Unsafe<object>(Type.Object({}, { description: 'the job that failed', additionalProperties: true })))
+}, { $id: 'Problem', description: 'RFC 9457 problem details' })
+
+const PurgeRequestSchema = Type.Object({
+  purgeId: Type.String(), supportId: Type.String(), count: Type.Integer(), acceptedAt: time('when Fast Purge accepted it')
+})
+
+const PurgeReportSchema = Type.Object({
+  by: words(['url', 'cpcode', 'tag'], 'what is purged'),
+  action: words(['invalidate', 'delete'], 'how'),
+  network: words(['production', 'staging'], 'where'),
+  objects: Type.Array(Type.Unsafe<string | number>({}), { description: 'URLs, CP codes or tags' }),
+  requests: Type.Array(PurgeRequestSchema, { description: 'the accepted requests' }),
+  purgeId: Type.Optional(Type.String({ description: 'of the last request' })),
+  acceptedAt: Type.Optional(time('of the last request')),
+  expectedLiveAt: Type.Optional(time('when the edge should be fresh')),
+  refused: Type.Optional(Type.Array(Type.Object({ object: Type.Unsafe<string | number>({}), reason: Type.String() }), { description: 'objects refused for good' }))
+})
+
+export const JobSchema = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  kind: words([...jobKinds], 'what was asked for'),
+  state: words([...jobStates], 'where it stands'),
+  outcome: Type.Optional(words(['uploaded', 'deleted', 'unchanged', 'purged', 'merged', 'ignored'], 'how it succeeded')),
+  mergedInto: Type.Optional(Type.String({ description: 'the job that did the work' })),
+  bucket: Type.Optional(Type.String()),
+  key: Type.Optional(Type.String()),
+  versionId: Type.Optional(Type.String()),
+  rule: Type.Optional(Type.String()),
+  target: Type.Optional(Type.String()),
+  cpCode: Type.Optional(Type.Integer({ description: 'storage CP code' })),
+  path: Type.Optional(Type.String({ description: 'NetStorage path below the CP code, raw' })),
+  source: Type.Object({
+    type: words(['rest', 'sns', 'events', 'reconcile'], 'where it came from'),
+    token: Type.Optional(Type.String({ description: 'name of the API token' })),
+    messageId: Type.Optional(Type.String()),
+    topicArn: Type.Optional(Type.String())
+  }),
+  labels: Type.Array(Type.String()),
+  attempts: Type.Integer(),
+  etag: Type.Optional(Type.String()),
+  sizeBytes: Type.Optional(Type.Integer()),
+  sentBytes: Type.Optional(Type.Integer()),
+  md5: Type.Optional(Type.String()),
+  purge: Type.Optional(PurgeReportSchema),
+  error: Type.Optional(Type.Ref('Problem', { description: 'why it failed, or the last failure while it is retried' })),
+  nextAttemptAt: Type.Optional(time('when it is tried again')),
+  links: Type.Object({ self: Type.String() }),
+  createdAt: time('when it was stored'),
+  startedAt: Type.Optional(time('first attempt')),
+  uploadedAt: Type.Optional(time('when NetStorage was seen to hold it')),
+  purgedAt: Type.Optional(time('when its last purge was accepted')),
+  finishedAt: Type.Optional(time('when it ended')),
+  timeline: Type.Optional(Type.Array(Type.Object({ at: time('when'), step: Type.String(), detail: Type.String() }), { description: 'step by step; not in lists' }))
+}, { $id: 'Job', description: 'One request, from its acceptance to its end' })
+
+/** A job as callers see it. */
+export type Job = Omit<Static<typeof JobSchema>, 'error'> & { error?: Static<typeof ProblemSchema> }
+
+const key = Type.String({ minLength: 1, maxLength: 1024, description: 'object key, literal, never URL-decoded' })
+const bucket = Type.String({ minLength: 1, maxLength: 255 })
+const labels = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 8, description: 'up to 8 strings to find the job by' }))
+const cpCode = Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'storage CP code' }))
+const path = Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'NetStorage path below the CP code, raw, no leading slash' }))
+const force = Type.Optional(Type.Boolean({ description: 'upload even if the bytes are there already' }))
+const network = Type.Optional(words(['production', 'staging'], 'network of Fast Purge'))
+const action = Type.Optional(words(['invalidate', 'delete'], 'invalidate = ask the origin again, delete = drop'))
+const objects = <T extends TSchema>(items: T, description: string) => Type.Array(items, { minItems: 1, maxItems: 10_000, description })
+const url = Type.String({ minLength: 1, maxLength: 8192 })
+const tag = Type.String({ minLength: 1, maxLength: 128 })
+const code = Type.Integer({ minimum: 1, maximum: 2_147_483_647 })
+const strict = { additionalProperties: false }
+
+const PurgeWishSchema = Type.Object({
+  by: Type.Optional(words(['url', 'cpcode', 'tag', 'none'], 'what to purge')),
+  action,
+  network,
+  urls: Type.Optional(objects(url, 'URLs instead of the rule\'s')),
+  cpCodes: Type.Optional(objects(code, 'delivery CP codes')),
+  tags: Type.Optional(objects(tag, 'cache tags'))
+}, { ...strict, description: 'replaces what the rule says' })
+
+export const SyncBodySchema = Type.Object({
+  bucket, key, cpCode, path, force, labels,
+  onMissing: Type.Optional(words(['fail', 'delete'], 'when S3 has no such object')),
+  purge: Type.Optional(PurgeWishSchema)
+}, { $id: 'SyncBody', ...strict })
+
+export const UploadBodySchema = Type.Object({
+  bucket, key, cpCode, path, force, labels,
+  versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
+}, { $id: 'UploadBody', ...strict })
+
+/** The four forms of a purge in one: exactly one of `key`, `urls`, `cpCodes` and `tags`; the route checks which. */
+export const PurgeBodySchema = Type.Object({
+  bucket: Type.Optional(bucket),
+  key: Type.Optional(key),
+  cpCode,
+  purge: Type.Optional(PurgeWishSchema),
+  urls: Type.Optional(objects(url, 'URLs or ARLs')),
+  cpCodes: Type.Optional(objects(code, 'delivery CP codes')),
+  tags: Type.Optional(objects(tag, 'cache tags')),
+  network, action, labels
+}, { $id: 'PurgeBody', ...strict, description: '`bucket` and `key`, or one of `urls`, `cpCodes`, `tags`' })
+
+export type SyncBody = Static<typeof SyncBodySchema>
+export type UploadBody = Static<typeof UploadBodySchema>
+export type PurgeBody = Static<typeof PurgeBodySchema>
+
+export const ObjectSchema = Type.Object({
+  bucket: Type.String(),
+  key: Type.String(),
+  target: Type.String(),
+  cpCode: Type.Integer(),
+  path: Type.String(),
+  present: Type.Boolean({ description: 'false = removed by this service' }),
+  etag: Type.Optional(Type.String()),
+  versionId: Type.Optional(Type.String()),
+  sizeBytes: Type.Optional(Type.Integer()),
+  md5: Type.Optional(Type.String()),
+  mtime: time('modification time on NetStorage'),
+  committedAt: time('when it was verified there'),
+  jobId: Type.String(),
+  owed: Type.Array(Type.Object({
+    object: Type.String(), type: words(['url', 'cpcode', 'tag'], 'what it is'), network: Type.String(), action: Type.String(),
+    dueAt: Type.Optional(time('when it will be sent; absent = waits for a sync or purge of the object')),
+    repeat: Type.Boolean({ description: 'the second purge' })
+  }), { description: 'purges that are owed' })
+}, { $id: 'Object', description: 'What this service knows of one object' })
+
+/** A reference to a shared schema that keeps its static type. */
+export const ref = <T extends TSchema & { $id?: string }>(schema: T, description: string) =>
+  Type.Unsafe<Static<T>>(Type.Ref(schema.$id ?? '', { description }))
+
+/** A response with problem details. */
+export const problem = (description: string) =>
+  ({ description, content: { 'application/problem+json': { schema: ref(ProblemSchema, description) } } })
