@@ -1,0 +1,142 @@
+import { sql } from 'kysely'
+import type { Store } from '../store/store.ts'
+import { LeaseLost, queueOf, type WakeUp } from './lanes.ts'
+
+const heartbeatSeconds = 15
+const touchMs = 3_000
+const idleMs = 250
+
+/** A worker's right to a lane: it ends when the heartbeat was not heard in time, whatever the worker believes. */
+export interface Lease {
+  /** Aborts when the lane was taken over or the process is to stop. */
+  signal: AbortSignal
+  /** Throws LeaseLost when the last heartbeat is too old. No query: a frozen worker must notice by its own clock. */
+  check: () => void
+}
+
+export interface DispatcherOptions {
+  store: Store
+  targets: string[]
+  concurrency: number
+  /** Targets that must keep still now. */
+  isPaused: (target: string) => boolean
+  /** Does the work of one lane and ends the wake-up in its own transaction. Must not throw but for LeaseLost. */
+  run: (wakeUp: WakeUp, target: string, lease: Lease) => Promise<void>
+  log: { warn: (fields: object, message: string) => void, error: (fields: object, message: string) => void }
+}
+
+/** Fetches wake-ups while there is room, keeps their heartbeats, and waits for them at the end. */
+export interface Dispatcher {
+  /** Looks for work now instead of at the next poll. */
+  kick: () => void
+  running: () => number
+  /** Takes no more; runs that are not done after `ms` are aborted and give their work back. */
+  stop: (ms: number) => Promise<void>
+}
+
+/** Creates the queues, gives back what a crash of this very process left behind, and starts to fetch. */
+export async function startDispatcher ({ store, targets, concurrency, isPaused, run, log }: DispatcherOptions): Promise<Dispatcher> {
+  const { boss } = store
+  for (const target of targets) {
+    const queue = queueOf(target)
+    if (await boss.getQueue(queue) === null) {
+      await boss.createQueue(queue, {
+        policy: 'stately', retryLimit: 1_000_000, retryDelay: 0, heartbeatSeconds, expireInSeconds: 86_399, retentionSeconds: 31_536_000, deleteAfterSeconds: 60
+      })
+    }
+    await boss.fetch(queue, { batchSize: 1, ignoreStartAfter: false, minPriority: 1_000_000_000 })
+    if (store.orphansAtStart) {
+      const { rows } = await sql<{ id: string }>`select id from pgboss.job where name = ${queue} and state = 'active'`.execute(store.kysely)
+      if (rows.length > 0) await boss.fail(queue, rows.map(row => row.id))
+    }
+  }
+  if (store.orphansAtStart) await store.kysely.updateTable('debts').set({ claimed_until: null }).where('claimed_until', 'is not', null).execute()
+
+  const active = new Map<string, { wakeUp: WakeUp, abort: AbortController, heardAt: number, done: Promise<void> }>()
+  let stopping = false
+  let timer: NodeJS.Timeout | undefined
+  let fetching: Promise<void> | undefined
+  let again = false
+
+  function start (wakeUp: WakeUp, target: string, heardAt: number): void {
+    const abort = new AbortController()
+    const entry = { wakeUp, abort, heardAt, done: Promise.resolve() }
+    const lease: Lease = {
+      signal: abort.signal,
+      check () {
+        if (performance.now() - entry.heardAt > (heartbeatSeconds - 2) * 1000) abort.abort(new LeaseLost(`no heartbeat for ${wakeUp.lane} in time`))
+        abort.signal.throwIfAborted()
+      }
+    }
+    active.set(wakeUp.id, entry)
+    entry.done = run(wakeUp, target, lease)
+      .catch(error => {
+        if (error instanceof LeaseLost) log.warn({ lane: wakeUp.lane }, 'another worker took this lane over')
+        else log.error({ err: error, lane: wakeUp.lane }, 'a run ended unexpectedly; its lane is tried again when the heartbeat is missed')
+      })
+      .finally(() => {
+        active.delete(wakeUp.id)
+        kick()
+      })
+  }
+
+  async function fetchAll (): Promise<void> {
+    for (const target of targets) {
+      const room = concurrency - active.size
+      if (room <= 0 || stopping || isPaused(target)) continue
+      const heardAt = performance.now()
+      const jobs = await boss.fetch<{ lane: string }>(queueOf(target), { batchSize: room })
+      for (const job of jobs) start({ queue: queueOf(target), id: job.id, retryCount: job.retryCount, lane: job.data.lane }, target, heardAt)
+    }
+  }
+
+  function kick (): void {
+    if (stopping) return
+    if (fetching !== undefined) {
+      again = true
+      return
+    }
+    clearTimeout(timer)
+    fetching = fetchAll()
+      .catch(error => { log.warn({ err: error }, 'looking for work failed; trying again') })
+      .finally(() => {
+        fetching = undefined
+        if (again) {
+          again = false
+          kick()
+        } else if (!stopping) timer = setTimeout(kick, idleMs)
+      })
+  }
+
+  async function touch (): Promise<void> {
+    for (const queue of new Set([...active.values()].map(entry => entry.wakeUp.queue))) {
+      const entries = [...active.values()].filter(entry => entry.wakeUp.queue === queue)
+      const sentAt = performance.now()
+      const { settled } = await boss.touch(queue, entries.map(({ wakeUp }) => ({ id: wakeUp.id, retryCount: wakeUp.retryCount })))
+      const alive = new Set(settled)
+      for (const entry of entries) {
+        if (alive.has(entry.wakeUp.id)) entry.heardAt = sentAt
+        else if (active.has(entry.wakeUp.id)) entry.abort.abort(new LeaseLost(`the lane ${entry.wakeUp.lane} was taken over`))
+      }
+    }
+  }
+  const heart = setInterval(() => { touch().catch(error => { log.warn({ err: error }, 'a heartbeat failed') }) }, touchMs)
+
+  kick()
+  return {
+    kick,
+    running: () => active.size,
+    async stop (ms) {
+      stopping = true
+      clearTimeout(timer)
+      await fetching
+      const all = Promise.all([...active.values()].map(async entry => { await entry.done }))
+      let late: NodeJS.Timeout | undefined
+      await Promise.race([all, new Promise(resolve => { late = setTimeout(resolve, ms) })])
+      clearTimeout(late)
+      for (const { abort } of active.values()) abort.abort(new Error('the process is stopping'))
+      await all
+      clearInterval(heart)
+    }
+  }
+}

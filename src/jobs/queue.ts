@@ -1,0 +1,171 @@
+import { sql } from 'kysely'
+import { AppError } from '../errors.ts'
+import { coalesce } from '../store/coalesce.ts'
+import type { Store, Tx } from '../store/store.ts'
+import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
+import { callIn, owe } from './debts.ts'
+import { laneOf, newJobId, step, type NewJob } from './job.ts'
+import { wake } from './lanes.ts'
+
+/** Which jobs a list shows. */
+export interface JobFilter {
+  states?: string[]
+  kinds?: string[]
+  bucket?: string
+  key?: string
+  prefix?: string
+  label?: string
+  since?: Date
+  until?: Date
+  /** Only jobs older than this id: the cursor. */
+  after?: string
+  limit: number
+}
+
+/** Our words over the store: add a job, find jobs, wait for one. */
+export interface Queue {
+  /** Resolves once the job is durably stored; rejects with `store_unavailable` if it may not be. */
+  add: (job: NewJob) => Promise<JobRow>
+  find: (id: string) => Promise<JobRow | undefined>
+  list: (filter: JobFilter) => Promise<JobRow[]>
+  /** The job as it is when it ends, or after `ms`. */
+  wait: (id: string, ms: number) => Promise<JobRow | undefined>
+  object: (bucket: string, key: string) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
+  close: () => void
+}
+
+export interface QueueOptions {
+  store: Store
+  now: () => Date
+  /** Called when there is something new to do. */
+  onAdded: () => void
+}
+
+const waitPollMs = 100
+
+export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
+  const waiters = new Map<string, Set<() => void>>()
+  let polling: NodeJS.Timeout | undefined
+
+  /** One query for all who wait, however many they are; it sees what any replica did. */
+  async function poll (): Promise<void> {
+    try {
+      const rows = await store.kysely.selectFrom('jobs').select('id')
+        .where('id', 'in', [...waiters.keys()]).where('finished_at', 'is not', null).execute()
+      for (const { id } of rows) for (const done of waiters.get(id) ?? []) done()
+    } catch {
+      // The store is away: whoever waits gets the job as it is when the time is over.
+    }
+    polling = waiters.size > 0 ? setTimeout(() => { poll() }, waitPollMs) : undefined
+  }
+
+  const insert = coalesce<NewJob, JobRow>(async items => {
+    try {
+      return await store.withTx(async tx => await storeJobs(store, tx, items, now()))
+    } catch (cause) {
+      if (items.length > 1) throw cause
+      throw new AppError('store_unavailable', 'The job could not be stored. Nothing was started; try again.', { cause })
+    }
+  })
+
+  const find = async (id: string) => await store.kysely.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst()
+
+  return {
+    find,
+    async add (job) {
+      const row = await insert(job)
+      onAdded()
+      return row
+    },
+    list: async filter => await listJobs(store, filter),
+    async wait (id, ms) {
+      await new Promise<void>(resolve => {
+        const mine = waiters.get(id) ?? new Set()
+        waiters.set(id, mine)
+        const done = () => {
+          clearTimeout(timer)
+          mine.delete(done)
+          if (mine.size === 0) waiters.delete(id)
+          resolve()
+        }
+        const timer = setTimeout(done, ms)
+        mine.add(done)
+        polling ??= setTimeout(() => { poll() }, 0)
+      })
+      return await find(id)
+    },
+    async object (bucket, key) {
+      const objects = await store.kysely.selectFrom('objects').selectAll().where('bucket', '=', bucket).where('key', '=', key).execute()
+      return await Promise.all(objects.map(async object => ({
+        object,
+        owed: await store.kysely.selectFrom('debts').selectAll().where('lane', '=', object.lane).orderBy('id').limit(200).execute()
+      })))
+    },
+    close () {
+      clearTimeout(polling)
+      for (const all of waiters.values()) for (const done of all) done()
+    }
+  }
+}
+
+/** One transaction for all that arrived together: their rows, their wake-ups and what they owe. */
+async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<JobRow[]> {
+  const rows = items.map(item => ({
+    id: newJobId(now.getTime()),
+    kind: item.kind,
+    state: item.kind === 'purge' ? 'purging' as const : 'queued' as const,
+    bucket: item.bucket ?? null,
+    key: item.key ?? null,
+    version_id: item.versionId ?? null,
+    rule: item.rule ?? null,
+    target: item.target ?? null,
+    cp_code: item.cpCode ?? null,
+    path: item.path ?? null,
+    lane: item.target === undefined || item.path === undefined ? null : laneOf(item.target, item.cpCode ?? 0, item.path),
+    solo: item.solo ?? false,
+    request: JSON.stringify(item.request),
+    source: JSON.stringify(item.source),
+    labels: item.labels ?? [],
+    purge: item.purge === undefined ? null : JSON.stringify(item.purge.report),
+    timeline: step(now, item.kind === 'purge' ? 'purging' : 'queued', `stored, from ${item.source.type}`),
+    created_at: now,
+    started_at: item.kind === 'purge' ? now : null
+  }))
+  const stored = await tx.kysely.insertInto('jobs').values(rows).returningAll().execute()
+  const byId = new Map(stored.map(row => [row.id, row]))
+  await wake(store.boss, tx, rows.flatMap(row => row.kind !== 'purge' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
+  for (const [index, { purge }] of items.entries()) {
+    const row = rows[index]
+    if (purge === undefined || row === undefined) continue
+    const { report, edgegrid } = purge
+    if (row.lane !== null) await callIn(tx, row.lane, now, [row.id])
+    await owe(tx, {
+      lane: row.lane ?? '',
+      edgegrid,
+      network: report.network,
+      type: report.by,
+      action: report.action,
+      objects: report.objects,
+      dueAt: now,
+      settledAt: now,
+      committedAt: now,
+      repeat: false,
+      jobIds: [row.id]
+    })
+  }
+  return rows.map(row => byId.get(row.id) as JobRow)
+}
+
+async function listJobs (store: Store, filter: JobFilter): Promise<JobRow[]> {
+  let query = store.kysely.selectFrom('jobs').selectAll()
+  if (filter.bucket !== undefined) query = query.where('bucket', '=', filter.bucket)
+  if (filter.key !== undefined) query = query.where('key', '=', filter.key)
+  if (filter.prefix !== undefined) query = query.where('key', '>=', filter.prefix).where('key', '<', `${filter.prefix}\u{10ffff}`)
+  if (filter.label !== undefined) query = query.where(sql<boolean>`labels @> array[${filter.label}]::text[]`)
+  if (filter.kinds !== undefined) query = query.where('kind', 'in', filter.kinds as Array<JobRow['kind']>)
+  if (filter.since !== undefined) query = query.where('created_at', '>=', filter.since)
+  if (filter.until !== undefined) query = query.where('created_at', '<', filter.until)
+  if (filter.after !== undefined) query = query.where('id', '<', filter.after)
+  if (filter.states !== undefined) query = query.where('state', 'in', filter.states as Array<JobRow['state']>)
+  return await query.orderBy('id', 'desc').limit(filter.limit).execute()
+}
