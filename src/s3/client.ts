@@ -1,0 +1,32 @@
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+
+export interface S3ClientOptions {
+  /** Undefined leaves it to the SDK's own chain, as `credentials` does. */
+  region?: string
+  /** Another S3 server; addressed in path style then. */
+  endpoint?: string
+  /** Until a connection stands (5000). */
+  connectTimeoutMs?: number
+  credentials?: S3ClientConfig['credentials']
+}
+
+/**
+ * An S3 client set up for streaming: no retries of its own (ours know the job), no checksums that would hold up or alter
+ * bodies, and as many kept-alive sockets as there are copies at once.
+ */
+export function createS3Client (options: S3ClientOptions): S3Client {
+  const { region, endpoint, connectTimeoutMs = 5000, credentials } = options
+  // Queued requests would count as slow connections, so sockets are not bounded here: the copies are. S3 drops idle
+  // sockets without notice, and a request that meets one fails, so ours are closed before.
+  const agent = { keepAlive: true, maxSockets: Infinity, timeout: 4000 }
+  return new S3Client({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
+    ...(credentials === undefined ? {} : { credentials }),
+    maxAttempts: 1,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // A socket timeout would take back-pressure for silence: the body's own deadline stands in.
+    requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, httpAgent: agent, httpsAgent: agent }
+  })
+}
