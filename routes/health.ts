@@ -1,0 +1,38 @@
+import Type from 'typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+
+const text = (description: string, type: string) => ({ description, content: { [type]: { schema: Type.String() } } })
+const CheckSchema = Type.Object({
+  ready: Type.Boolean(),
+  checks: Type.Optional(Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), detail: Type.Optional(Type.String()) }), { description: 'with ?verbose' }))
+})
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.get('/livez', {
+    schema: { operationId: 'getLive', summary: 'The process runs', tags: ['service'], response: { 200: text('It does.', 'text/plain') } }
+  }, async (request, reply) => await reply.type('text/plain').send('ok\n'))
+
+  app.get('/readyz', {
+    schema: {
+      operationId: 'getReady',
+      summary: 'Whether work can be accepted',
+      description: 'With ?verbose each check and each paused target with its reason.',
+      tags: ['service'],
+      querystring: Type.Object({ verbose: Type.Optional(Type.String()) }),
+      response: { 200: { ...CheckSchema, description: 'Ready.' }, 503: { ...CheckSchema, description: 'Not ready: no database, or stopping.' } }
+    }
+  }, async (request, reply) => {
+    const { ready, checks } = await app.jobs.health()
+    return await reply.code(ready ? 200 : 503).send({ ready, ...(request.query.verbose === undefined ? {} : { checks }) })
+  })
+
+  app.get('/metrics', {
+    schema: { operationId: 'getMetrics', summary: 'Metrics for Prometheus', tags: ['service'], response: { 200: text('Prometheus text format.', 'text/plain') } }
+  }, async (request, reply) => await reply.type(app.metrics.registry.contentType).send(await app.metrics.registry.metrics()))
+
+  app.get('/openapi.yaml', {
+    schema: { operationId: 'getOpenapi', summary: 'This document', tags: ['service'], response: { 200: text('OpenAPI 3.1.', 'application/yaml') } }
+  }, async (request, reply) => await reply.type('application/yaml').send(app.swagger({ yaml: true })))
+}
+
+export default routes

@@ -1,0 +1,53 @@
+import Type from 'typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ObjectSchema, problem, ref } from '../src/schemas.ts'
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.get('/objects', {
+    config: { scope: 'read' },
+    schema: {
+      operationId: 'getObjects',
+      summary: 'Where is my file? What NetStorage holds of an object, and what purges are owed',
+      tags: ['objects'],
+      security: [{ bearer: [] }],
+      querystring: Type.Object({ bucket: Type.String({ minLength: 1 }), key: Type.String({ minLength: 1, maxLength: 1024 }) }, { additionalProperties: false }),
+      response: {
+        200: Type.Object({ items: Type.Array(ref(ObjectSchema, 'one target path')) }, { description: 'One entry per target path; none if this service never copied it.' }),
+        400: problem('invalid_request'),
+        401: problem('unauthorized'),
+        403: problem('forbidden, proxy_without_tokens'),
+        500: problem('internal_error'),
+        503: problem('store_unavailable')
+      }
+    }
+  }, async request => {
+    const found = await app.jobs.object(request.query.bucket, request.query.key)
+    return {
+      items: found.map(({ object, owed }) => ({
+        bucket: object.bucket,
+        key: object.key,
+        target: object.target,
+        cpCode: object.cp_code,
+        path: object.path,
+        present: object.present,
+        ...(object.etag === null ? {} : { etag: object.etag }),
+        ...(object.version_id === null ? {} : { versionId: object.version_id }),
+        ...(object.size_bytes === null ? {} : { sizeBytes: object.size_bytes }),
+        ...(object.md5 === null ? {} : { md5: object.md5 }),
+        mtime: new Date(object.mtime * 1000).toISOString(),
+        committedAt: object.committed_at.toISOString(),
+        jobId: object.job_id,
+        owed: owed.map(debt => ({
+          object: debt.object,
+          type: debt.type,
+          network: debt.network,
+          action: debt.action,
+          ...(debt.due_at === null ? {} : { dueAt: debt.due_at.toISOString() }),
+          repeat: debt.repeat
+        }))
+      }))
+    }
+  })
+}
+
+export default routes

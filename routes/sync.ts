@@ -1,0 +1,21 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { SyncBodySchema, ref } from '../src/schemas.ts'
+import { answerJob, jobResponses, preferHeader, restSource } from './answer.ts'
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.post('/sync', {
+    config: { scope: 'sync' },
+    schema: {
+      operationId: 'syncObject',
+      summary: 'Make NetStorage equal to S3 for one object, then purge it',
+      description: 'Uploads, verifies and purges. Bytes that are there already are not uploaded again unless `force`.',
+      tags: ['jobs'],
+      security: [{ bearer: [] }],
+      headers: preferHeader,
+      body: ref(SyncBodySchema, 'what to sync'),
+      response: jobResponses
+    }
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.sync(request.body, restSource(request)), 202))
+}
+
+export default routes

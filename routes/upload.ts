@@ -1,0 +1,21 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { UploadBodySchema, ref } from '../src/schemas.ts'
+import { answerJob, jobResponses, preferHeader, restSource } from './answer.ts'
+
+const routes: FastifyPluginAsyncTypebox = async app => {
+  app.post('/upload', {
+    config: { scope: 'upload' },
+    schema: {
+      operationId: 'uploadObject',
+      summary: 'Copy one object without purging it now',
+      description: 'The purge stays owed and is paid by the next sync or purge of the object.',
+      tags: ['jobs'],
+      security: [{ bearer: [] }],
+      headers: preferHeader,
+      body: ref(UploadBodySchema, 'what to upload'),
+      response: jobResponses
+    }
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, restSource(request)), 202))
+}
+
+export default routes

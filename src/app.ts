@@ -1,0 +1,55 @@
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { randomUUID } from 'node:crypto'
+import type { Config } from './config.ts'
+import auth from './plugins/auth.ts'
+import jobs from './plugins/jobs.ts'
+import openapi from './plugins/openapi.ts'
+import problem from './plugins/problem.ts'
+import healthRoutes from '../routes/health.ts'
+import jobsRoutes from '../routes/jobs.ts'
+import objectsRoutes from '../routes/objects.ts'
+import purgeRoutes from '../routes/purge.ts'
+import syncRoutes from '../routes/sync.ts'
+import uploadRoutes from '../routes/upload.ts'
+
+/** What tests put in place of the world. */
+export interface AppOptions {
+  /** The clock of jobs and purges. */
+  now?: () => Date
+  logger?: FastifyServerOptions['logger']
+}
+
+/** The whole house on one page: plugins, then routes. It listens to nothing yet. */
+export async function buildApp (config: Config, { now = () => new Date(), logger }: AppOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({
+    bodyLimit: 1024 * 1024,
+    genReqId: () => randomUUID(),
+    requestIdHeader: 'x-request-id',
+    forceCloseConnections: 'idle',
+    disableRequestLogging: true,
+    logger: logger ?? {
+      level: config.logLevel,
+      redact: ['req.headers.authorization'],
+      // An error is logged by its name and words only: foreign errors carry requests, and requests carry secrets.
+      serializers: { err: (error: Error & { code?: string }) => ({ type: error.name, message: error.message, stack: error.stack ?? '', ...(error.code === undefined ? {} : { code: error.code }) }) }
+    }
+  }).withTypeProvider<TypeBoxTypeProvider>()
+  app.addHook('onRequest', async (request, reply) => { reply.header('x-request-id', request.id) })
+
+  await app.register(problem)
+  await app.register(openapi)
+  await app.register(auth, { config })
+  await app.register(jobs, { config, now })
+
+  await app.register(healthRoutes)
+  if (config.role !== 'worker') {
+    await app.register(syncRoutes)
+    await app.register(uploadRoutes)
+    await app.register(purgeRoutes)
+    await app.register(jobsRoutes)
+    await app.register(objectsRoutes)
+  }
+  for (const warning of config.warnings) app.log.warn(warning)
+  return app
+}

@@ -1,0 +1,22 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+/** What `/metrics` shows: base units, and no label that ever holds a key, a path or a URL. */
+export function createMetrics () {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+  return {
+    registry,
+    jobs: new Counter({ name: 'edgeferry_jobs_total', help: 'Jobs that ended', labelNames: ['kind', 'outcome'], registers }),
+    queueDepth: new Gauge({ name: 'edgeferry_queue_depth', help: 'Jobs or purges that wait', labelNames: ['queue'], registers }),
+    oldestWaiting: new Gauge({ name: 'edgeferry_oldest_waiting_seconds', help: 'Age of the oldest that waits', labelNames: ['queue'], registers }),
+    uploadBytes: new Counter({ name: 'edgeferry_upload_bytes_total', help: 'Bytes of verified uploads', registers }),
+    stage: new Histogram({ name: 'edgeferry_stage_duration_seconds', help: 'Time a stage took', labelNames: ['stage'], buckets: [0.05, 0.2, 1, 5, 20, 60, 300, 1800], registers }),
+    upstream: new Counter({ name: 'edgeferry_upstream_requests_total', help: 'Requests to S3, NetStorage and Fast Purge', labelNames: ['upstream', 'action', 'status'], registers }),
+    paused: new Gauge({ name: 'edgeferry_target_paused', help: '1 while a target is paused because its credentials are refused', labelNames: ['target'], registers }),
+    eventToPurge: new Histogram({ name: 'edgeferry_event_to_purge_seconds', help: 'From a stored request to its last accepted purge', buckets: [1, 2, 5, 10, 30, 60, 300, 1800], registers })
+  }
+}
+
+/** The metrics of one app. */
+export type Metrics = ReturnType<typeof createMetrics>

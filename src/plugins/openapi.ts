@@ -1,0 +1,37 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import { Ajv } from 'ajv'
+import addFormats from 'ajv-formats'
+import fp from 'fastify-plugin'
+import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
+
+/** The schemas are the source: they validate, serialise, and make `openapi.yaml` and `/docs`. */
+export default fp(async app => {
+  const options = { allErrors: true, useDefaults: true, strict: false }
+  const strict = addFormats.default(new Ajv(options))
+  const coercing = addFormats.default(new Ajv({ ...options, coerceTypes: 'array' }))
+  for (const schema of [ProblemSchema, JobSchema, ObjectSchema, SyncBodySchema, UploadBodySchema, PurgeBodySchema]) {
+    app.addSchema(schema)
+    strict.addSchema(schema)
+    coercing.addSchema(schema)
+  }
+  // Bodies are taken literally; a query string has only strings to offer.
+  app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? strict : coercing).compile(schema))
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Edgeferry',
+        version: '0.1.0',
+        description: 'Keeps Akamai NetStorage equal to Amazon S3 and the edge fresh. Clients must bear states, outcomes and members they do not know.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+      },
+      servers: [{ url: '/' }],
+      tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'service', description: 'health, metrics and this document' }],
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) }
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+}, { name: 'openapi' })
