@@ -34,17 +34,17 @@ export const jobResponses = {
 }
 
 /** Answers with a job, after waiting for its end as far as the caller prefers. */
-export async function answerJob (request: FastifyRequest, reply: FastifyReply, job: Job, status: 200 | 202): Promise<unknown> {
+export async function answerJob (request: FastifyRequest, reply: FastifyReply, job: Job, status: 200 | 202): Promise<never> {
   const { waitMs, strict, applied } = readPrefer(request.headers['prefer'])
   const path = `/jobs/${job.id}`
   const location = job.links.self.endsWith(path) ? job.links.self : path
   if (applied === '') {
     if (status === 202) reply.header('location', location)
-    return await reply.code(status).send(job)
+    return await (reply.code(status).send(job) as Promise<never>)
   }
   const now = job.finishedAt === undefined && job.state !== 'held' ? await request.server.jobs.wait(job.id, waitMs) ?? job : job
   reply.header('location', location).header('preference-applied', applied)
-  if (now.state === 'succeeded') return await reply.code(200).send(now)
+  if (now.state === 'succeeded') return await (reply.code(200).send(now) as Promise<never>)
   if (now.state === 'failed' || now.state === 'cancelled') {
     const cause = now.error as Problem | undefined ?? toProblem(new AppError('cancelled', 'The job was cancelled.'))
     return await fail(reply, cause, now)
@@ -52,8 +52,8 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
   return strict ? await fail(reply, toProblem(new AppError('not_finished', `The job goes on; look at ${location}.`)), now) : await reply.code(202).send(now)
 }
 
-async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<unknown> {
-  return await reply.code(cause.status).type('application/problem+json').send({ ...cause, instance: `urn:request:${reply.request.id}`, job })
+async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<never> {
+  return await (reply.code(cause.status).type('application/problem+json').send({ ...cause, instance: `urn:request:${reply.request.id}`, job }) as Promise<never>)
 }
 
 /** Where a REST call's job came from. */

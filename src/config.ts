@@ -10,7 +10,7 @@ const count = (description: string, value: number, maximum = 1_000_000, minimum 
 const seconds = (description: string, value: number, minimum = 0) =>
   Type.Number({ description, default: value, minimum, maximum: 86_400 })
 const choice = <const T extends string[]>(description: string, values: T, value: T[number]) =>
-  Type.Union(values.map(each => Type.Literal(each as T[number])), { description, default: value, enum: values })
+  Type.Unsafe<T[number]>(Type.String({ description, default: value, enum: values }))
 
 /** Every variable of the environment, with its meaning: the README's table is held equal to this. */
 export const EnvironmentSchema = Type.Object({
@@ -46,7 +46,7 @@ export const EnvironmentSchema = Type.Object({
   AKAMAI_EDGERC: text('path of an `.edgerc` file, instead of the four above'),
   AKAMAI_EDGERC_SECTION: Type.String({ description: 'its section', default: 'default' }),
   AKAMAI_ACCOUNT_KEY: text('account switch key'),
-  PURGE_BY: Type.Optional(choice('`url`, `cpcode` or `none` (`url` if `PURGE_URLS` is set)', ['url', 'cpcode', 'none'], 'url')),
+  PURGE_BY: Type.Optional(Type.Unsafe<'url' | 'cpcode' | 'none'>(Type.String({ description: '`url`, `cpcode` or `none` (`url` if `PURGE_URLS` is set)', enum: ['url', 'cpcode', 'none'] }))),
   PURGE_URLS: text('comma list of URL templates, `https://www.example.com/{key}`'),
   PURGE_CP_CODES: text('comma list of **delivery** CP codes for `PURGE_BY=cpcode` (`NS_CP`)', { pattern: '^[0-9, ]*$' }),
   PURGE_NETWORK: choice('`production` or `staging`', ['production', 'staging'], 'production'),

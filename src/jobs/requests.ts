@@ -75,7 +75,7 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
       checkWish({ ...(urls === undefined ? {} : { urls }), ...(tags === undefined ? {} : { tags }) })
       const by = urls !== undefined ? 'url' as const : codes !== undefined ? 'cpcode' as const : 'tag' as const
       const first = rules()[0]
-      const plan = report(by, body.action ?? first?.purge.action ?? 'invalidate', body.network ?? first?.purge.network ?? 'production', [...new Set(urls ?? codes ?? tags ?? [])])
+      const plan = report(by, body.action ?? first?.purge.action ?? 'invalidate', body.network ?? first?.purge.network ?? 'production', [...new Set<string | number>(urls ?? codes ?? tags ?? [])])
       return { kind: 'purge', source, labels: body.labels ?? [], request: {}, purge: { report: plan, edgegrid: first?.purge.edgegrid ?? 'default' } }
     }
   }

@@ -45,7 +45,7 @@ export interface S3Objects {
 /** Reads objects from S3, or a server that speaks as it does. Every error is an AppError `object_*`, `bucket_*` or `s3_*`. */
 export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3ObjectsOptions): S3Objects {
   /** The one door to S3: one request, with a deadline until the head of its answer is here. */
-  async function call<T extends { $metadata: { httpStatusCode?: number } }> (attempt: S3Attempt, signal: AbortSignal | undefined, send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+  async function call<T> (attempt: S3Attempt, signal: AbortSignal | undefined, send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
     signal?.throwIfAborted()
     const startedAt = performance.now()
     const silence = new AbortController()
@@ -58,13 +58,15 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
     let status = 0
     try {
       const answer = await Promise.race([send(abortSignal), aborted.promise])
-      status = answer.$metadata.httpStatusCode ?? 0
+      status = statusOf(answer)
       return answer
     } catch (error) {
       signal?.throwIfAborted()
       if (silence.signal.aborted) throw new AppError('s3_silent', `S3 did not answer ${attempt.action} of ${nameObject(attempt)} within ${stallTimeoutMs / 1000} s.`)
       status = statusOf(error)
-      throw toS3Error(error, { ...attempt, region: await client.config.region().catch(() => undefined) })
+      // Without a region this fails as the request did.
+      const region = await client.config.region().catch(() => undefined)
+      throw toS3Error(error, { ...attempt, region })
     } finally {
       clearTimeout(deadline)
       abortSignal.removeEventListener('abort', abort)

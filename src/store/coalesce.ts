@@ -1,0 +1,31 @@
+/**
+ * Turns many concurrent calls into few flushes: each flush takes whatever waits when the one before ended. If a flush of
+ * several fails, its members are tried one by one, so that one bad member harms no other.
+ */
+export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, max = 500): (item: T) => Promise<R> {
+  let waiting: Array<{ item: T, resolve: (result: R) => void, reject: (error: unknown) => void }> = []
+  let flushing = false
+
+  async function run (): Promise<void> {
+    flushing = true
+    while (waiting.length > 0) {
+      // One turn of the event loop, so that requests which arrived meanwhile join.
+      await new Promise(resolve => { setImmediate(resolve) })
+      const batch = waiting.slice(0, max)
+      waiting = waiting.slice(max)
+      try {
+        const results = await flush(batch.map(({ item }) => item))
+        for (const [index, { resolve }] of batch.entries()) resolve(results[index] as R)
+      } catch (error) {
+        if (batch.length === 1) batch[0]?.reject(error)
+        else for (const { item, resolve, reject } of batch) await flush([item]).then(([result]) => { resolve(result as R) }, reject)
+      }
+    }
+    flushing = false
+  }
+
+  return async item => await new Promise<R>((resolve, reject) => {
+    waiting.push({ item, resolve, reject })
+    if (!flushing) run()
+  })
+}

@@ -1,0 +1,75 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parentPort, workerData } from 'node:worker_threads'
+import { PGlite, types } from '@electric-sql/pglite'
+import { DurableFs, fsyncPath, fsyncTree } from './durable-fs.ts'
+
+/** A statement for the one session, and what came of it. */
+export interface Ask { id: number, text: string, values?: unknown[] }
+export interface Reply { id: number, rows?: unknown[], affected?: number, command?: string, error?: { message: string, code?: string, detail?: string } }
+
+const { dir, fsyncs } = workerData as { dir: string, fsyncs: Int32Array }
+const port = parentPort as NonNullable<typeof parentPort>
+const pgMajor = '18'
+
+/** A cluster is made aside, brought to disk whole and renamed: a power cut leaves all of it or nothing. */
+async function makeCluster (): Promise<void> {
+  const aside = `${dir}.init`
+  rmSync(aside, { recursive: true, force: true })
+  mkdirSync(dirname(dir), { recursive: true })
+  const fresh = await PGlite.create({ dataDir: aside })
+  await fresh.close()
+  fsyncTree(aside)
+  renameSync(aside, dir)
+  fsyncPath(dirname(dir))
+}
+
+async function open (): Promise<PGlite> {
+  const versionFile = join(dir, 'PG_VERSION')
+  if (!existsSync(versionFile)) await makeCluster()
+  const found = readFileSync(versionFile, 'utf8').trim()
+  if (Number(found) > Number(pgMajor)) throw new Error(`${dir} was made by PostgreSQL ${found}, newer than this version of the service can open.`)
+  const db = await PGlite.create({
+    fs: new DurableFs(dir, () => { Atomics.add(fsyncs, 0, 1) }),
+    startParams: [...PGlite.defaultStartParams.filter(each => each !== '-F'), '-c', 'fsync=on', '-c', 'wal_sync_method=fsync', '-c', 'shared_buffers=32MB'],
+    parsers: { [types.INT8]: Number }
+  })
+  await db.exec('create schema if not exists edgeferry; set search_path to edgeferry, public')
+  const before = Atomics.load(fsyncs, 0)
+  await db.exec('create table if not exists public.durability (at timestamptz); truncate public.durability; insert into public.durability values (now())')
+  const { rows } = await db.query<{ fsync: string }>('show fsync')
+  if (rows[0]?.fsync !== 'on' || Atomics.load(fsyncs, 0) === before) throw new Error(`The embedded database does not bring its writes to disk in ${dir}. Use PostgreSQL by DATABASE_URL instead.`)
+  return db
+}
+
+async function answer (db: PGlite, { id, text, values }: Ask): Promise<Reply> {
+  try {
+    if (values === undefined || values.length === 0) {
+      const results = await db.exec(text)
+      const last = results.filter(each => each.fields.length > 0).at(-1) ?? results.at(-1)
+      return { id, rows: last?.rows ?? [], affected: last?.affectedRows ?? 0 }
+    }
+    const { rows, affectedRows } = await db.query(text, values)
+    return { id, rows, affected: affectedRows ?? 0 }
+  } catch (cause) {
+    const { message, code, detail } = cause as { message: string, code?: string, detail?: string }
+    return { id, error: { message, ...(code === undefined ? {} : { code }), ...(detail === undefined ? {} : { detail }) } }
+  }
+}
+
+let db: PGlite | undefined
+try {
+  db = await open()
+  port.postMessage({ id: 0 } satisfies Reply)
+} catch (cause) {
+  port.postMessage({ id: 0, error: { message: (cause as Error).message } } satisfies Reply)
+}
+let turn: Promise<void> = Promise.resolve()
+port.on('message', (ask: Ask | 'close') => {
+  turn = turn.then(async () => {
+    if (ask === 'close') {
+      await db?.close()
+      port.close()
+    } else if (db !== undefined) port.postMessage(await answer(db, ask))
+  })
+})

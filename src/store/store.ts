@@ -1,0 +1,59 @@
+import type { IDatabase, PgBoss } from 'pg-boss'
+import { CompiledQuery, Migrator, sql, type Kysely, type Transaction } from 'kysely'
+import { migrations } from './migrations.ts'
+import type { Tables } from './tables.ts'
+
+/** One transaction, for our tables and for pg-boss alike: pass `db` to every pg-boss call inside. */
+export interface Tx {
+  kysely: Transaction<Tables>
+  db: IDatabase
+}
+
+/** The database, whichever maker made it; nothing above knows which. */
+export interface Store {
+  kysely: Kysely<Tables>
+  boss: PgBoss
+  /** Commits when `fn` resolves. Nothing else of the store may be awaited inside: the embedded one would wait for itself, and throws instead. */
+  withTx: <T>(fn: (tx: Tx) => Promise<T>) => Promise<T>
+  /** The database is this process's alone, so whatever was active before the start has no worker any more. */
+  orphansAtStart: boolean
+  /** How often the database made the disk keep what it wrote; undefined where another process does that. */
+  fsyncs: () => number | undefined
+  /** Rejects if the database does not answer within two seconds. */
+  ping: () => Promise<void>
+  close: () => Promise<void>
+}
+
+/** Where warnings of the store go. */
+export interface StoreLog { info: (fields: object, message: string) => void, warn: (fields: object, message: string) => void, error: (fields: object, message: string) => void }
+
+/** How both makers set pg-boss up; a lost heartbeat is found within its seconds plus the monitor's. */
+export const bossOptions = { schema: 'pgboss', schedule: false, monitorIntervalSeconds: 5, superviseIntervalSeconds: 5, queueCacheIntervalSeconds: 60, reindex: false } as const
+
+/** Brings the tables up to date; replicas that start together wait for one another. */
+export async function migrate (kysely: Kysely<Tables>): Promise<void> {
+  const migrator = new Migrator({ db: kysely, provider: { getMigrations: async () => migrations }, migrationTableSchema: 'edgeferry' })
+  const { error } = await migrator.migrateToLatest()
+  if (error !== undefined) throw new Error(`The database could not be brought up to date: ${(error as Error).message}`, { cause: error })
+}
+
+/** pg-boss's view of a transaction of ours. */
+export function bossDatabase (kysely: Transaction<Tables>): IDatabase {
+  return {
+    async executeSql (text, values) {
+      const { rows } = await kysely.executeQuery(CompiledQuery.raw(text, values ?? []))
+      return { rows }
+    }
+  }
+}
+
+/** Asks for the smallest answer there is, and gives up after two seconds. */
+export async function ping (kysely: Kysely<Tables>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => { reject(new Error('the database did not answer within 2 s')) }, 2000) })
+  try {
+    await Promise.race([sql`select 1`.execute(kysely), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
