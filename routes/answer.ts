@@ -40,11 +40,11 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
   const location = job.links.self.endsWith(path) ? job.links.self : path
   if (applied === '') {
     if (status === 202) reply.header('location', location)
-    return await (reply.code(status).send(job) as Promise<never>)
+    return await (reply.code(status).send(job) as unknown as Promise<never>)
   }
   const now = job.finishedAt === undefined && job.state !== 'held' ? await request.server.jobs.wait(job.id, waitMs) ?? job : job
   reply.header('location', location).header('preference-applied', applied)
-  if (now.state === 'succeeded') return await (reply.code(200).send(now) as Promise<never>)
+  if (now.state === 'succeeded') return await (reply.code(200).send(now) as unknown as Promise<never>)
   if (now.state === 'failed' || now.state === 'cancelled') {
     const cause = now.error as Problem | undefined ?? toProblem(new AppError('cancelled', 'The job was cancelled.'))
     return await fail(reply, cause, now)
@@ -53,7 +53,7 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
 }
 
 async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<never> {
-  return await (reply.code(cause.status).type('application/problem+json').send({ ...cause, instance: `urn:request:${reply.request.id}`, job }) as Promise<never>)
+  return await (reply.code(cause.status).type('application/problem+json').send({ ...cause, instance: `urn:request:${reply.request.id}`, job }) as unknown as Promise<never>)
 }
 
 /** Where a REST call's job came from. */

@@ -28,7 +28,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
 
   app.get('/metrics', {
     schema: { operationId: 'getMetrics', summary: 'Metrics for Prometheus', tags: ['service'], response: { 200: text('Prometheus text format.', 'text/plain') } }
-  }, async (request, reply) => await reply.type(app.metrics.registry.contentType).send(await app.metrics.registry.metrics()))
+  }, async (request, reply) => {
+    await app.measureQueues().catch(() => {})
+    return await reply.type(app.metrics.registry.contentType).send(await app.metrics.registry.metrics())
+  })
 
   app.get('/openapi.yaml', {
     schema: { operationId: 'getOpenapi', summary: 'This document', tags: ['service'], response: { 200: text('OpenAPI 3.1.', 'application/yaml') } }

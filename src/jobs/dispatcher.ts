@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
-import { LeaseLost, queueOf, type WakeUp } from './lanes.ts'
+import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
 
 const heartbeatSeconds = 15
 const touchMs = 3_000
@@ -112,7 +112,7 @@ export async function startDispatcher ({ store, targets, concurrency, isPaused, 
     for (const queue of new Set([...active.values()].map(entry => entry.wakeUp.queue))) {
       const entries = [...active.values()].filter(entry => entry.wakeUp.queue === queue)
       const sentAt = performance.now()
-      const { settled } = await boss.touch(queue, entries.map(({ wakeUp }) => ({ id: wakeUp.id, retryCount: wakeUp.retryCount })))
+      const { settled } = await boss.touch(queue, entries.map(({ wakeUp }) => ({ id: wakeUp.id, retryCount: wakeUp.retryCount }))) as unknown as Settled
       const alive = new Set(settled)
       for (const entry of entries) {
         if (alive.has(entry.wakeUp.id)) entry.heardAt = sentAt

@@ -13,6 +13,9 @@ export function queueOf (target: string): string {
 /** A wake-up as fetched: pg-boss settles it only for the attempt it was fetched for. */
 export interface WakeUp { queue: string, id: string, retryCount: number, lane: string }
 
+/** What pg-boss says of a command, which its types leave out: how many jobs it found in the attempt that was named. */
+export interface Settled { affected: number, settled: string[] }
+
 /** The wake-up is no longer ours: another worker took the lane over. */
 export class LeaseLost extends Error {
   override readonly name = 'LeaseLost'
@@ -90,7 +93,7 @@ export async function advance (tx: Tx, doerId: string, assignments: ReturnType<t
  */
 export async function release (boss: PgBoss, tx: Tx, wakeUp: WakeUp, target: string, retryAt?: Date): Promise<void> {
   const done = await boss.complete(wakeUp.queue, { id: wakeUp.id, retryCount: wakeUp.retryCount }, null, { db: tx.db })
-  if (done.affected !== 1) throw new LeaseLost(`the lane ${wakeUp.lane} was taken over`)
+  if ((done as Settled).affected !== 1) throw new LeaseLost(`the lane ${wakeUp.lane} was taken over`)
   const waiting = await tx.kysely.selectFrom('jobs').select(['next_attempt_at'])
     .where('lane', '=', wakeUp.lane).where('state', '=', 'queued').where('merged_into', 'is', null).execute()
   if (waiting.length === 0) return

@@ -36,6 +36,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     jobs: Jobs
     metrics: Metrics
+    /** Brings the gauges of the queues up to date. */
+    measureQueues: () => Promise<void>
     /** True from the first SIGTERM on. */
     isStopping: () => boolean
     beginStop: () => void
@@ -179,7 +181,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   app.decorate('isStopping', () => stopping)
   app.decorate('beginStop', () => { stopping = true })
   app.decorate('metrics', metrics)
-  metrics.queueDepth.collect = async () => {
+  app.decorate('measureQueues', async () => {
     const { rows } = await sql<{ queue: string, depth: number, oldest: Date | null }>`
       select 'jobs' as queue, count(*) as depth, min(created_at) as oldest from jobs where state in ('queued', 'uploading')
       union all select 'purges', count(*), min(due_at) from debts where due_at <= now()`.execute(store.kysely)
@@ -187,5 +189,5 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       metrics.queueDepth.set({ queue: name }, Number(depth))
       metrics.oldestWaiting.set({ queue: name }, oldest === null ? 0 : Math.max(0, (now().getTime() - oldest.getTime()) / 1000))
     }
-  }
+  })
 }, { name: 'jobs' })

@@ -57,16 +57,15 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
     abortSignal.addEventListener('abort', abort)
     let status = 0
     try {
-      const answer = await Promise.race([send(abortSignal), aborted.promise])
+      const answer = await Promise.race([send(abortSignal), aborted.promise]).catch(async (error: unknown) => {
+        signal?.throwIfAborted()
+        if (silence.signal.aborted) throw new AppError('s3_silent', `S3 did not answer ${attempt.action} of ${nameObject(attempt)} within ${stallTimeoutMs / 1000} s.`)
+        status = statusOf(error)
+        // Without a region this fails as the request did.
+        throw toS3Error(error, { ...attempt, region: await client.config.region().catch(() => undefined) })
+      })
       status = statusOf(answer)
       return answer
-    } catch (error) {
-      signal?.throwIfAborted()
-      if (silence.signal.aborted) throw new AppError('s3_silent', `S3 did not answer ${attempt.action} of ${nameObject(attempt)} within ${stallTimeoutMs / 1000} s.`)
-      status = statusOf(error)
-      // Without a region this fails as the request did.
-      const region = await client.config.region().catch(() => undefined)
-      throw toS3Error(error, { ...attempt, region })
     } finally {
       clearTimeout(deadline)
       abortSignal.removeEventListener('abort', abort)

@@ -136,6 +136,7 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
 function createPool (session: Session, isInTx: () => boolean, onWrite: () => void): PostgresPool {
   let turn: Promise<void> = Promise.resolve()
   return {
+    options: {},
     async connect () {
       // The session is held by the very transaction that now asks for another one: it would wait for ever.
       if (isInTx()) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
@@ -143,15 +144,23 @@ function createPool (session: Session, isInTx: () => boolean, onWrite: () => voi
       let release = (): void => {}
       turn = new Promise(resolve => { release = resolve })
       await before
+      let broken = false
       return {
         async query (text: unknown, values: readonly unknown[] = []) {
           const statement = text as string
-          const { rows, affected } = await session.ask(statement, values)
+          const { rows, affected } = await session.ask(statement, values).catch(error => {
+            broken = true
+            throw error
+          })
           const command = (/^\s*(\w+)/.exec(statement)?.[1] ?? '').toUpperCase()
           if (/^(INSERT|UPDATE|DELETE|WITH|MERGE)$/.test(command)) onWrite()
           return { command, rowCount: command === 'SELECT' ? (rows?.length ?? 0) : affected ?? 0, rows: rows ?? [] }
         },
-        release
+        release () {
+          // What failed may have left the one session in an aborted transaction, which would spoil it for the next.
+          if (!broken) release()
+          else session.ask('rollback', []).catch(() => {}).finally(release)
+        }
       } as unknown as PostgresPoolClient
     },
     async end () {

@@ -1,4 +1,5 @@
-import { sql, type Migration } from 'kysely'
+import { sql } from 'kysely'
+import type { Migration } from 'kysely/migration'
 
 /**
  * The schema, step by step. Every list that a caller can ask for has an index that ends in `id`: ids are UUIDv7, so

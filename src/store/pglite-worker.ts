@@ -46,8 +46,7 @@ async function answer (db: PGlite, { id, text, values }: Ask): Promise<Reply> {
   try {
     if (values === undefined || values.length === 0) {
       const results = await db.exec(text)
-      const last = results.filter(each => each.fields.length > 0).at(-1) ?? results.at(-1)
-      return { id, rows: last?.rows ?? [], affected: last?.affectedRows ?? 0 }
+      return { id, rows: results.flatMap(each => each.rows), affected: results.at(-1)?.affectedRows ?? 0 }
     }
     const { rows, affectedRows } = await db.query(text, values)
     return { id, rows, affected: affectedRows ?? 0 }

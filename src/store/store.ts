@@ -1,12 +1,16 @@
-import type { IDatabase, PgBoss } from 'pg-boss'
-import { CompiledQuery, Migrator, sql, type Kysely, type Transaction } from 'kysely'
+import type { PgBoss } from 'pg-boss'
+import { CompiledQuery, sql, type Kysely, type Transaction } from 'kysely'
+import { Migrator } from 'kysely/migration'
 import { migrations } from './migrations.ts'
 import type { Tables } from './tables.ts'
+
+/** What pg-boss asks of a database: one function. */
+export type BossDatabase = NonNullable<NonNullable<Parameters<PgBoss['insert']>[2]>['db']>
 
 /** One transaction, for our tables and for pg-boss alike: pass `db` to every pg-boss call inside. */
 export interface Tx {
   kysely: Transaction<Tables>
-  db: IDatabase
+  db: BossDatabase
 }
 
 /** The database, whichever maker made it; nothing above knows which. */
@@ -38,7 +42,7 @@ export async function migrate (kysely: Kysely<Tables>): Promise<void> {
 }
 
 /** pg-boss's view of a transaction of ours. */
-export function bossDatabase (kysely: Transaction<Tables>): IDatabase {
+export function bossDatabase (kysely: Transaction<Tables>): BossDatabase {
   return {
     async executeSql (text, values) {
       const { rows } = await kysely.executeQuery(CompiledQuery.raw(text, values ?? []))
