@@ -101,13 +101,23 @@ const PurgeWishSchema = Type.Object({
 }, { ...strict, description: 'replaces what the rule says' })
 
 export const SyncBodySchema = Type.Object({
-  bucket, key, cpCode, path, force, labels,
+  bucket,
+  key,
+  cpCode,
+  path,
+  force,
+  labels,
   onMissing: Type.Optional(words(['fail', 'delete'], 'when S3 has no such object')),
   purge: Type.Optional(PurgeWishSchema)
 }, { $id: 'SyncBody', ...strict })
 
 export const UploadBodySchema = Type.Object({
-  bucket, key, cpCode, path, force, labels,
+  bucket,
+  key,
+  cpCode,
+  path,
+  force,
+  labels,
   versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
 }, { $id: 'UploadBody', ...strict })
 
@@ -120,7 +130,9 @@ export const PurgeBodySchema = Type.Object({
   urls: Type.Optional(objects(url, 'URLs or ARLs')),
   cpCodes: Type.Optional(objects(code, 'delivery CP codes')),
   tags: Type.Optional(objects(tag, 'cache tags')),
-  network, action, labels
+  network,
+  action,
+  labels
 }, { $id: 'PurgeBody', ...strict, description: '`bucket` and `key`, or one of `urls`, `cpCodes`, `tags`' })
 
 export type SyncBody = Static<typeof SyncBodySchema>
@@ -142,7 +154,10 @@ export const ObjectSchema = Type.Object({
   committedAt: time('when it was verified there'),
   jobId: Type.String(),
   owed: Type.Array(Type.Object({
-    object: Type.String(), type: words(['url', 'cpcode', 'tag'], 'what it is'), network: Type.String(), action: Type.String(),
+    object: Type.String(),
+    type: words(['url', 'cpcode', 'tag'], 'what it is'),
+    network: Type.String(),
+    action: Type.String(),
     dueAt: Type.Optional(time('when it will be sent; absent = waits for a sync or purge of the object')),
     repeat: Type.Boolean({ description: 'the second purge' })
   }), { description: 'purges that are owed' })

@@ -50,7 +50,12 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
     upload (body: UploadBody, source: JobSource): NewJob {
       const { job, leaves } = place(body)
       return {
-        kind: 'upload', ...job, solo: leaves || body.path !== undefined || body.versionId !== undefined, source, labels: body.labels ?? [], request: pick(body),
+        kind: 'upload',
+        ...job,
+        solo: leaves || body.path !== undefined || body.versionId !== undefined,
+        source,
+        labels: body.labels ?? [],
+        request: pick(body),
         ...(body.versionId === undefined ? {} : { versionId: body.versionId })
       }
     },

@@ -179,9 +179,19 @@ export function createSyncObject (options: SyncOptions) {
     const changed = done.outcome === 'uploaded' || done.outcome === 'deleted'
     if (changed) {
       const row = {
-        target, cp_code: doer.cp_code as number, path: doer.path as string, bucket: doer.bucket as string, key: doer.key as string,
-        present: done.present, etag: done.etag ?? null, version_id: done.versionId ?? null, size_bytes: done.sizeBytes ?? null, md5: done.md5 ?? null,
-        mtime: done.mtime ?? 0, committed_at: at, job_id: doer.id
+        target,
+        cp_code: doer.cp_code as number,
+        path: doer.path as string,
+        bucket: doer.bucket as string,
+        key: doer.key as string,
+        present: done.present,
+        etag: done.etag ?? null,
+        version_id: done.versionId ?? null,
+        size_bytes: done.sizeBytes ?? null,
+        md5: done.md5 ?? null,
+        mtime: done.mtime ?? 0,
+        committed_at: at,
+        job_id: doer.id
       }
       await tx.kysely.insertInto('objects').values({ lane: wakeUp.lane, ...row }).onConflict(conflict => conflict.column('lane').doUpdateSet(row)).execute()
     }
@@ -197,8 +207,17 @@ export function createSyncObject (options: SyncOptions) {
       report ??= { by: plan.by, action, network: plan.network, objects: [], requests: [] }
       report.objects = [...new Set([...report.objects, ...plan.objects])]
       await owe(tx, {
-        lane: wakeUp.lane, edgegrid: plan.edgegrid, network: plan.network, type: plan.by, action, objects: plan.objects,
-        dueAt: wants ? settledAt : null, settledAt, committedAt: at, repeat: changed && options.purgeRepeat, jobIds: wants ? work.jobIds : []
+        lane: wakeUp.lane,
+        edgegrid: plan.edgegrid,
+        network: plan.network,
+        type: plan.by,
+        action,
+        objects: plan.objects,
+        dueAt: wants ? settledAt : null,
+        settledAt,
+        committedAt: at,
+        repeat: changed && options.purgeRepeat,
+        jobIds: wants ? work.jobIds : []
       })
     }
     const owed = wants && report !== undefined ? await callIn(tx, wakeUp.lane, at, work.jobIds) : 0

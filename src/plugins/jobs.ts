@@ -80,7 +80,12 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   if (config.role !== 'web') {
     const syncObject = createSyncObject({
-      store, s3, targets, pauses, now, log,
+      store,
+      s3,
+      targets,
+      pauses,
+      now,
+      log,
       rules: () => config.rules,
       purgeDelayMs: config.purge.delayMs,
       purgeRepeat: config.purge.repeatMs > 0,
@@ -94,7 +99,13 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       }
     })
     planner = startPlanner({
-      store, pauses, now, log, clients: purgeClients, repeatMs: config.purge.repeatMs, retryMs: config.retryMs,
+      store,
+      pauses,
+      now,
+      log,
+      clients: purgeClients,
+      repeatMs: config.purge.repeatMs,
+      retryMs: config.retryMs,
       onDone (jobs) {
         for (const { kind, outcome, state, created_at: createdAt } of jobs) {
           metrics.jobs.inc({ kind, outcome: outcome ?? state })

@@ -54,8 +54,8 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
   const sign = createSigner(options)
   const query = accountSwitchKey === undefined ? '' : `?accountSwitchKey=${encodeURIComponent(accountSwitchKey)}`
 
-  /** The one door to Akamai: signs, sends, and gives the accepted body or throws. */
-  async function post (path: string, body: string | undefined, attempt: string, objects: readonly PurgeObject[], signal: AbortSignal | undefined, ended: (status: number) => void) {
+  /** The one door to Akamai: signs and sends, and gives whatever answer comes. */
+  async function post (path: string, body: string | undefined, attempt: string, signal: AbortSignal | undefined, ended: (status: number) => void) {
     signal?.throwIfAborted()
     const timeout = AbortSignal.timeout(timeoutMs)
     const { url, ...init } = sign(`${path}${query}`, body)
@@ -65,12 +65,8 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
       const response = await fetch(url, { ...init, redirect: 'manual', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) })
       const text = await response.text()
       status = response.status
-      const now = new Date()
-      const accepted = readBody(text)
-      if (status === 201 && accepted?.httpStatus === 201) return { accepted, now, rateLimit: readRateLimit(response.headers) }
-      throw toPurgeError({ status, headers: response.headers, text, attempt, objects, now })
+      return { status, headers: response.headers, text, now: new Date() }
     } catch (error) {
-      if (error instanceof AppError) throw error
       signal?.throwIfAborted()
       throw toSilence(error, `${attempt} at ${origin}`, timeoutMs)
     } finally {
@@ -78,28 +74,30 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
     }
   }
 
+  /** The accepted body, with what stands beside it: 201 must stand in the header and in the body. */
+  async function ask (action: 'invalidate' | 'delete' | 'status', type: PurgeType, path: string, attempt: string, objects: readonly PurgeObject[] | undefined, signal: AbortSignal | undefined) {
+    const startedAt = performance.now()
+    const answer = await post(path, objects && serializeObjects(objects), attempt, signal,
+      (status) => onRequest?.({ action, type, status, durationMs: performance.now() - startedAt }))
+    const accepted = readBody(answer.text)
+    if (answer.status !== 201 || accepted?.httpStatus !== 201) throw toPurgeError({ ...answer, attempt, objects: objects ?? [] })
+    return { accepted, acceptedAt: answer.now, rateLimit: readRateLimit(answer.headers) }
+  }
+
   return {
     async send ({ action, type, network, objects, signal }) {
-      const startedAt = performance.now()
-      const noun = `${nouns[type]}${objects.length === 1 ? '' : 's'}`
-      const { accepted, now, rateLimit } = await post(
-        `/ccu/v3/${action}/${type}/${network}`, serializeObjects(objects), `${action} ${objects.length} ${noun} on ${network}`, objects, signal,
-        (status) => onRequest?.({ action, type, status, durationMs: performance.now() - startedAt }))
-      const { supportId, purgeId, estimatedSeconds } = accepted
+      const attempt = `${action} ${objects.length} ${nouns[type]}${objects.length === 1 ? '' : 's'} on ${network}`
+      const { accepted: { supportId, purgeId, estimatedSeconds }, ...answer } = await ask(action, type, `/ccu/v3/${action}/${type}/${network}`, attempt, objects, signal)
       const support = typeof supportId === 'string' ? supportId : ''
       return {
         purgeId: typeof purgeId === 'string' && purgeId !== '' ? purgeId : support,
         supportId: support,
-        acceptedAt: now,
         estimatedSeconds: typeof estimatedSeconds === 'number' && estimatedSeconds >= 0 ? estimatedSeconds : 5,
-        rateLimit
+        ...answer
       }
     },
     async readStatus (type, signal) {
-      const startedAt = performance.now()
-      const { rateLimit } = await post(
-        `/ccu/v3/rate-limit-status/${type}`, undefined, `read the rate limit of ${nouns[type]}s`, [], signal,
-        (status) => onRequest?.({ action: 'status', type, status, durationMs: performance.now() - startedAt }))
+      const { rateLimit } = await ask('status', type, `/ccu/v3/rate-limit-status/${type}`, `read the rate limit of ${nouns[type]}s`, undefined, signal)
       return rateLimit
     }
   }

@@ -38,7 +38,7 @@ const first = [
   'create index jobs_created on jobs (created_at desc, id desc)',
   'create index jobs_kind on jobs (kind, id desc)',
   'create index jobs_bucket on jobs (bucket, id desc)',
-  `create index jobs_lane_open on jobs (lane, id) where state in ('queued', 'uploading')`,
+  'create index jobs_lane_open on jobs (lane, id) where state in (\'queued\', \'uploading\')',
   'create index jobs_merged on jobs (merged_into) where merged_into is not null',
   `create table objects (
     lane text collate "C" primary key,

@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto'
+import { AppError } from '../errors.ts'
+import { actionHeader, encodePath, sign } from './auth.ts'
+import { createClock } from './clock.ts'
+import { describe, refusal, retryAfter, type Attempt } from './refusal.ts'
+import { dirResume, listResume, parsePage, type Entry } from './response.ts'
+import { createTransport, type Answer, type Exchange } from './transport.ts'
+import { sendBody } from './upload.ts'
+
+export interface NetStorageOptions {
+  /** Bare host name; or an `http://` origin for emulators. */
+  hostname: string
+  keyName: string
+  key: string
+  /** Silence that ends a request (30000). */
+  stallTimeoutMs?: number
+  /** 5000 unless given. */
+  connectTimeoutMs?: number
+  maxSockets?: number
+  /** Epoch milliseconds. */
+  now?: () => number
+  uniqueId?: () => string
+  /** Called when a request ends; `status` is 0 where no answer came. */
+  onRequest?: (request: { action: Attempt['action'], status: number, durationMs: number }) => void
+  /** Called when the signing clock is found to be off, with the seconds that are added from now on. */
+  onClockOffset?: (offsetSeconds: number) => void
+}
+
+/** A place on NetStorage: `path` is raw, without leading slash; empty for the root of the CP code. */
+export interface Place { cpCode: number, path: string, signal?: AbortSignal }
+
+export interface Upload extends Place {
+  body: AsyncIterable<Uint8Array>
+  sizeBytes: number
+  /** Lower-case hex; with it the bytes pass untouched, without it they are hashed on their way. */
+  md5?: string
+  /** Unix seconds. */
+  mtime: number
+  /** Called before the last bytes leave; what it throws keeps the upload from committing. */
+  beforeCommit?: () => void | Promise<void>
+  onProgress?: (sentBytes: number) => void
+}
+
+export interface NetStorageClient {
+  /** Stores an object. Acknowledged is not verified: ask `stat`. Whatever fails, the object of before stays. */
+  upload: (upload: Upload) => Promise<{ md5: string }>
+  /** What is at a place; undefined if nothing is. */
+  stat: (place: Place) => Promise<Entry | undefined>
+  /** Deletes a file. */
+  delete: (place: Place) => Promise<'deleted' | 'absent'>
+  /** The direct children of a directory, in byte order. */
+  dir: (place: Place) => AsyncGenerator<Entry>
+  /** All that lies below a directory, by full path, in byte order. */
+  list: (place: Place) => AsyncGenerator<Entry>
+  close: () => void
+}
+
+/**
+ * A client of the NetStorage Usage API for one upload account. Throws AppErrors `netstorage_*`, what the body of an
+ * upload throws, or the reason of an abort.
+ */
+export function createNetStorageClient (options: NetStorageOptions): NetStorageClient {
+  const { keyName, key, now = Date.now, onRequest = () => {}, onClockOffset = () => {} } = options
+  const uniqueId = options.uniqueId ?? (() => randomBytes(8).readBigUInt64BE().toString())
+  const clock = createClock(now, onClockOffset)
+  const transport = createTransport({
+    hostname: options.hostname,
+    connectTimeoutMs: options.connectTimeoutMs ?? 5000,
+    stallTimeoutMs: options.stallTimeoutMs ?? 30_000,
+    maxSockets: options.maxSockets ?? 64
+  })
+  const headersFor = (wirePath: string, action: string) => sign({ keyName, key, wirePath, action, nowSeconds: clock.seconds(), uniqueId: uniqueId() })
+
+  /** The one door for every action: signs, sends, counts, and corrects the clock once. */
+  async function call (attempt: Attempt, params: Record<string, string | number | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean): Promise<Answer> {
+    const action = actionHeader({ action: attempt.action, ...params })
+    for (let again = false; ; again = true) {
+      const startedAt = performance.now()
+      const usedOffset = clock.offset()
+      let status = 0
+      try {
+        const answer = await transport.exchange({
+          method: 'GET',
+          ...exchange,
+          wirePath: attempt.wirePath,
+          what: describe(attempt),
+          headers: { ...headersFor(attempt.wirePath, action), ...exchange.headers }
+        })
+        status = answer.status
+        if (accept(status) && !(answer.early && exchange.send !== undefined)) return answer
+        if (status === 403 && !again && clock.correct({ date: answer.headers.date, sentAt: answer.sentAt, receivedAt: answer.receivedAt }, usedOffset)) {
+          if (exchange.send === undefined) continue
+          throw new AppError('netstorage_unavailable', `This machine's clock is ${Math.abs(clock.offset())} s off; the next attempt at ${describe(attempt)} is signed with the corrected time.`)
+        }
+        throw refusal(attempt, status, retryAfter(answer.headers['retry-after'], now()))
+      } finally {
+        onRequest({ action: attempt.action, status, durationMs: performance.now() - startedAt })
+      }
+    }
+  }
+
+  const attemptOf = (action: Attempt['action'], cpCode: number, wirePath: string): Attempt => ({ action, host: transport.host, keyName, cpCode, wirePath })
+  const wire = ({ cpCode, path }: Place) => `/${cpCode}${path === '' ? '' : `/${encodePath(path)}`}`
+  const success = (status: number) => status >= 200 && status < 300
+
+  return {
+    async upload (upload) {
+      const { cpCode, body, sizeBytes, md5, mtime, signal, beforeCommit = () => {}, onProgress = () => {} } = upload
+      const wirePath = wire(upload)
+      // One hash serves both the signed trailer and the comparison with `stat`, which shows no other digest than MD5.
+      const params = { size: sizeBytes, md5: md5 ?? 'atend', mtime }
+      let hashed = md5
+      const framing: Record<string, string> = md5 === undefined ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': String(sizeBytes) }
+      await call(attemptOf('upload', cpCode, wirePath), params, {
+        method: 'PUT',
+        signal,
+        headers: framing,
+        async send (request) {
+          const digest = await sendBody(request, {
+            body,
+            sizeBytes,
+            hash: md5 === undefined,
+            beforeCommit,
+            onProgress,
+            trailers: value => headersFor(wirePath, actionHeader({ action: 'upload', ...params, md5: value }))
+          })
+          hashed = md5 ?? digest
+        }
+      }, success)
+      return { md5: hashed as string }
+    },
+
+    async stat (place) {
+      const answer = await call(attemptOf('stat', place.cpCode, wire(place)), { format: 'xml', encoding: 'utf-8', implicit: place.path === '' ? 'yes' : undefined },
+        { signal: place.signal }, status => status === 200 || status === 404)
+      return answer.status === 404 ? undefined : parsePage(answer.body, 'stat').entries[0]
+    },
+
+    async delete (place) {
+      const answer = await call(attemptOf('delete', place.cpCode, wire(place)), {}, { method: 'PUT', signal: place.signal, headers: { 'Content-Length': '0' } },
+        status => success(status) || status === 404)
+      return answer.status === 404 ? 'absent' : 'deleted'
+    },
+
+    async * dir (place) {
+      let start: Buffer | undefined
+      for (;;) {
+        const { body } = await call(attemptOf('dir', place.cpCode, wire(place)), { format: 'xml', encoding: 'utf-8', start: start?.toString() }, { signal: place.signal }, status => status === 200)
+        const page = parsePage(body, 'stat')
+        yield * page.entries
+        if (page.resume === undefined) return
+        start = dirResume(page.resume, start ?? Buffer.alloc(0))
+      }
+    },
+
+    async * list (place) {
+      const base = `/${place.cpCode}/${place.path}`
+      const end = place.path === '' ? undefined : `${base.replace(/\/$/, '')}0`
+      let from = Buffer.from(base)
+      for (;;) {
+        const answer = await call(attemptOf('list', place.cpCode, encodePath(from)), { format: 'xml', encoding: 'utf-8', end }, { signal: place.signal }, status => status === 200 || status === 404)
+        if (answer.status === 404) return
+        const page = parsePage(answer.body, 'list')
+        yield * page.entries
+        if (page.resume === undefined) return
+        from = Buffer.from(listResume(page.resume, place.cpCode, from))
+      }
+    },
+
+    close () {
+      transport.close()
+    }
+  }
+}
