@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { AppError, toAppError, toProblem } from '../errors.ts'
 import { isFolderMarker, purgeObjects, type Rule } from '../mapping.ts'
 import type { NetStorageClient } from '../netstorage/client.ts'
-import type { S3Objects } from '../s3/objects.ts'
+import type { S3Body, S3Objects } from '../s3/objects.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { ObjectRow, PurgeReport } from '../store/tables.ts'
 import { callIn, owe } from './debts.ts'
@@ -82,7 +82,7 @@ export function createSyncObject (options: SyncOptions) {
     const { bucket, key, cp_code: cpCode, path, version_id: versionId } = work.doer as typeof work.doer & { bucket: string, key: string, cp_code: number, path: string }
     const { signal } = lease
     const open = async () => await s3.open({ bucket, key, signal, ...(versionId === null ? {} : { versionId }) })
-    let source
+    let source: S3Body
     try {
       source = await open()
     } catch (error) {
@@ -106,7 +106,7 @@ export function createSyncObject (options: SyncOptions) {
       }
       const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1)
       const md5 = rule.etagIsMd5 === 'auto' ? source.md5 : undefined
-      const upload = async (from: typeof source, upFront: string | undefined) => await netstorage.upload({
+      const upload = async (from: S3Body, upFront: string | undefined) => await netstorage.upload({
         cpCode, path, body: from.body, sizeBytes: from.sizeBytes, mtime, signal, beforeCommit: lease.check, onProgress: progress(work), ...(upFront === undefined ? {} : { md5: upFront })
       })
       let sent

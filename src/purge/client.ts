@@ -58,20 +58,18 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
   async function post (path: string, body: string | undefined, attempt: string, signal: AbortSignal | undefined, ended: (status: number) => void) {
     signal?.throwIfAborted()
     const timeout = AbortSignal.timeout(timeoutMs)
-    const { url, ...init } = sign(`${path}${query}`, body)
-    let status = 0
-    try {
-      // A redirect is never followed: the signature binds the URL.
-      const response = await fetch(url, { ...init, redirect: 'manual', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) })
-      const text = await response.text()
-      status = response.status
-      return { status, headers: response.headers, text, now: new Date() }
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw toSilence(error, `${attempt} at ${origin}`, timeoutMs)
-    } finally {
-      ended(status)
-    }
+    const { url, ...signed } = sign(`${path}${query}`, body)
+    // A redirect is never followed: the signature binds the URL.
+    const init: RequestInit = { ...signed, redirect: 'manual', signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) }
+    const answer = await fetch(url, init)
+      .then(async (response) => ({ status: response.status, headers: response.headers, text: await response.text(), now: new Date() }))
+      .catch((error: Error) => {
+        ended(0)
+        signal?.throwIfAborted()
+        throw toSilence(error, `${attempt} at ${origin}`, timeoutMs)
+      })
+    ended(answer.status)
+    return answer
   }
 
   /** The accepted body, with what stands beside it: 201 must stand in the header and in the body. */
@@ -103,19 +101,12 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
   }
 }
 
-/** No answer at all. Only name, code and message of a foreign error are kept: the rest may hold the request. */
-function toSilence (error: unknown, attempt: string, timeoutMs: number): AppError {
-  const { name, code, message } = describe(error)
+/** No answer at all. `fetch` says only "fetch failed": its cause says why. No more than name, code and message is kept. */
+function toSilence (error: Error, attempt: string, timeoutMs: number): AppError {
+  const { name, message, code = '' } = (error.cause ?? error) as Error & { code?: string | number }
   const cause = Object.assign(new Error(message), { name, code })
-  if (name === 'TimeoutError' || /^UND_ERR_.*_TIMEOUT$|^ETIMEDOUT$/.test(code)) {
+  if (name === 'TimeoutError' || /^UND_ERR_.*_TIMEOUT$|^ETIMEDOUT$/.test(String(code))) {
     return new AppError('purge_silent', `Fast Purge gave no answer within ${timeoutMs / 1000} s to ${attempt}. It may have been accepted; a repeat does no harm.`, { cause })
   }
-  return new AppError('purge_unavailable', `Fast Purge could not be reached to ${attempt}: ${code === '' ? message : code}. Check the host name and the network.`, { cause })
-}
-
-/** `fetch` says only "fetch failed"; what happened is in its cause. */
-function describe (error: unknown): { name: string, code: string, message: string } {
-  const inner: unknown = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  if (!(inner instanceof Error)) return { name: 'Error', code: '', message: 'unknown failure' }
-  return { name: inner.name, code: 'code' in inner && typeof inner.code === 'string' ? inner.code : '', message: inner.message }
+  return new AppError('purge_unavailable', `Fast Purge could not be reached to ${attempt}: ${message === '' ? code : message}. Check the host name and the network.`, { cause })
 }

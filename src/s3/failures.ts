@@ -103,10 +103,12 @@ function toSilence ({ name, code, message }: Fault, what: string, cause: Error):
 function readFault (error: unknown): Fault {
   const headers = at(at(error, '$response'), 'headers')
   const header = (name: string) => textAt(headers, name)
+  const code = textAt(error, 'code')
   return {
     name: textAt(error, 'name') ?? 'Error',
-    code: textAt(error, 'code') ?? '',
-    message: textAt(error, 'message') ?? 'no reason given',
+    code: code ?? '',
+    // Where a name has several addresses, the message is empty.
+    message: textAt(error, 'message') ?? code ?? 'no reason given',
     status: statusOf(error),
     header,
     region: header('x-amz-bucket-region') ?? textAt(error, 'Region')

@@ -1,0 +1,21 @@
+import { loadConfig, type Config } from '../src/config.ts'
+
+/** A configuration that points nowhere but is complete; `changes` are variables. */
+export function testConfig (changes: Record<string, string> = {}): Config {
+  return loadConfig({
+    S3_BUCKETS: 'example-assets',
+    AWS_REGION: 'us-east-1',
+    NS_HOSTNAME: 'http://127.0.0.1:1',
+    NS_KEYNAME: 'upload',
+    NS_KEY: 'a-key-for-tests',
+    NS_CP: '123456',
+    AO_API_HOST: 'http://127.0.0.1:1',
+    AO_CLIENT_TOKEN: 'client-token',
+    AO_CLIENT_SECRET: 'client-secret',
+    AO_ACCESS_TOKEN: 'access-token',
+    PURGE_URLS: 'https://www.example.com/{key}',
+    PURGE_DELAY_SECONDS: '0',
+    LOG_LEVEL: 'silent',
+    ...changes
+  })
+}

@@ -1,0 +1,75 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import type { ConfigError } from '../src/config.ts'
+import { loadConfig } from '../src/config.ts'
+import { testConfig } from './app.ts'
+
+function faultsOf (changes: Record<string, string>): string[] {
+  try {
+    testConfig(changes)
+    return []
+  } catch (error) {
+    return (error as ConfigError).faults
+  }
+}
+
+t.test('an empty environment names everything that is missing at once', async t => {
+  try {
+    loadConfig({})
+    t.fail('it started')
+  } catch (error) {
+    const { message } = error as Error
+    for (const name of ['S3_BUCKETS', 'NS_HOSTNAME', 'NS_KEYNAME', 'NS_KEY', 'NS_CP', 'PURGE_URLS', 'AO_API_HOST', 'AO_CLIENT_TOKEN', 'AO_CLIENT_SECRET', 'AO_ACCESS_TOKEN']) t.match(message, `${name} is not set`)
+  }
+})
+
+t.test('each fault is named with what to set', async t => {
+  const cases: Array<[Record<string, string>, RegExp]> = [
+    [{ PORT: 'http' }, /^PORT must be integer/],
+    [{ PORT: '70000' }, /^PORT must be <= 65535/],
+    [{ PURGE_NETWORK: 'both' }, /^PURGE_NETWORK must be one of production, staging/],
+    [{ NS_CP: 'abc' }, /^NS_CP must match/],
+    [{ NS_KEYNAME: 'a, b' }, /^NS_KEYNAME must hold no comma/],
+    [{ ROLE: 'worker' }, /^ROLE=worker needs DATABASE_URL/],
+    [{ PURGE_BY: 'url', PURGE_URLS: '' }, /^PURGE_BY=url needs PURGE_URLS/],
+    [{ PURGE_URLS: 'www.example.com/{key}' }, /is no URL template/],
+    [{ NODE_ENV: 'production' }, /^NS_HOSTNAME starts with http:/],
+    [{ HOST: '0.0.0.0' }, /^API_TOKENS is not set/],
+    [{ API_TOKENS: 'ops' }, /^API_TOKENS: entry 1 is not of the form name:secret/],
+    [{ API_TOKENS: 'ops:short' }, /^API_TOKENS: the secret of "ops" is shorter/],
+    [{ EDGEFERRY_IMAGE: '1' }, /^DATA_DIR .* is not a mounted volume/],
+    [{ NS_KEY_FILE: '/nowhere' }, /^NS_KEY and NS_KEY_FILE are both set/],
+    [{ NS_KEY: '', NS_KEY_FILE: '/nowhere' }, /^NS_KEY_FILE: ENOENT/],
+    [{ AO_API_HOST: '', AKAMAI_EDGERC: '/nowhere' }, /^AKAMAI_EDGERC: ENOENT/]
+  ]
+  for (const [changes, wanted] of cases) t.match(faultsOf(changes).join('\n'), new RegExp(wanted.source, 'm'), JSON.stringify(changes))
+})
+
+t.test('no fault shows the value of a secret', async t => {
+  t.notMatch(faultsOf({ API_TOKENS: 'ops:hunter2', PORT: 'x' }).join(), /hunter2/)
+})
+
+t.test('secrets may come from files, and one trailing newline is dropped', async t => {
+  const dir = await mkdtemp(join(tmpdir(), 'edgeferry-'))
+  t.teardown(async () => { await rm(dir, { recursive: true }) })
+  await writeFile(join(dir, 'key'), 'from-a-file\n')
+  await writeFile(join(dir, 'edgerc'), '[ccu]\nhost = akab-x.purge.akamaiapis.net\nclient_token = a\nclient_secret = b\naccess_token = c\n')
+  const config = testConfig({ NS_KEY: '', NS_KEY_FILE: join(dir, 'key'), AO_API_HOST: '', AKAMAI_EDGERC: join(dir, 'edgerc'), AKAMAI_EDGERC_SECTION: 'ccu', AKAMAI_ACCOUNT_KEY: '1-5C0YLB:1-8BYUX' })
+  t.equal(config.netstorage.key, 'from-a-file')
+  t.match(config.edgegrid, { host: 'akab-x.purge.akamaiapis.net', accountSwitchKey: '1-5C0YLB:1-8BYUX' })
+})
+
+t.test('what is odd but allowed is a warning', async t => {
+  t.match(testConfig({ API_TOKENS: 'none', HOST: '0.0.0.0' }).warnings, [/anyone/])
+  const config = testConfig({ PURGE_BY: 'cpcode', PURGE_URLS: '' })
+  t.match(config.warnings, [/PURGE_CP_CODES is not set/])
+  t.same(config.rules[0]?.purge.cpCodes, [123456])
+  t.equal(testConfig({ PURGE_BY: 'none', PURGE_URLS: '', AO_API_HOST: '' }).edgegrid, undefined)
+})
+
+t.test('hosts that may be purged are those of the templates unless named', async t => {
+  t.same(testConfig().purge.hosts, ['www.example.com'])
+  t.same(testConfig({ PURGE_HOSTS: 'a.example, b.example' }).purge.hosts, ['a.example', 'b.example'])
+})
