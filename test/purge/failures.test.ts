@@ -26,6 +26,7 @@ t.test('each answer that is no acceptance becomes the failure it stands for', as
     [answer(400, service(400, 'Bad request', 'invalid endpoint')), 'purge_forbidden', /invalid endpoint.*enabled for purge/],
     [answer(400, gateway(400, 'x', 'Bad request', 'invalid endpoint')), 'purge_forbidden', /invalid endpoint.*enabled for purge/],
     [answer(404, service(404, 'not found')), 'purge_forbidden', /404 \(not found; supportId edup-1\)/],
+    [answer(404, '{"detail":"No such page"}'), 'purge_forbidden', /404 \(No such page\)/],
     [answer(405, service(405, 'method not allowed')), 'purge_forbidden', /405/],
     [answer(410, ''), 'purge_forbidden', /410/],
     [answer(411, ''), 'purge_forbidden', /411/],

@@ -56,6 +56,7 @@ t.test('each error of the SDK becomes the failure it stands for', async (t) => {
     [unanswered('Error', { code: 'ECONNREFUSED' }), get, 's3_unavailable', /could not be reached/],
     [unanswered('TimeoutError', { code: 'ETIMEDOUT' }), get, 's3_silent', /in time/],
     [unanswered('TimeoutError'), get, 's3_silent', /in time/],
+    [unanswered('AggregateError', { message: '', code: 'ECONNREFUSED' }), get, 's3_unavailable', /: ECONNREFUSED$/],
     ['thrown text', get, 's3_unavailable', /no reason given/],
     [undefined, get, 's3_unavailable', /no reason given/]
   ]
