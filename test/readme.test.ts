@@ -7,7 +7,7 @@ const readme = new URL('../README.md', import.meta.url)
 t.test('the README names every variable with its meaning and default', async t => {
   const table = ['| Variable | Meaning | Default |', '|---|---|---|']
   for (const [name, schema] of Object.entries(EnvironmentSchema.properties)) {
-    const { description, default: value } = schema as { description: string, default?: unknown }
+    const { description, default: value } = schema as unknown as { description: string, default?: unknown }
     const file = (secrets as readonly string[]).includes(name) ? ', `_FILE`' : ''
     table.push(`| \`${name}\`${file} | ${description} | ${value === undefined ? '' : `\`${String(value)}\``} |`)
   }
