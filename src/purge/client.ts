@@ -108,5 +108,5 @@ function toSilence (error: Error, attempt: string, timeoutMs: number): AppError 
   if (name === 'TimeoutError' || /^UND_ERR_.*_TIMEOUT$|^ETIMEDOUT$/.test(String(code))) {
     return new AppError('purge_silent', `Fast Purge gave no answer within ${timeoutMs / 1000} s to ${attempt}. It may have been accepted; a repeat does no harm.`, { cause })
   }
-  return new AppError('purge_unavailable', `Fast Purge could not be reached to ${attempt}: ${message === '' ? code : message}. Check the host name and the network.`, { cause })
+  return new AppError('purge_unavailable', `Fast Purge could not be reached to ${attempt}: ${[code, message].filter((text) => text !== '').join(': ')}. Check the host name and the network.`, { cause })
 }
