@@ -22,10 +22,13 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
     if (cpCode !== undefined && !cpCodes.includes(cpCode)) throw new AppError('cp_code_not_allowed', `The storage CP code ${cpCode} is none of NS_CP and NS_CP_CODES (${cpCodes.join(', ')}).`)
     const rule = findRule(rules(), bucket, key)
     if (rule === undefined) throw new AppError('no_rule', `No rule covers ${key} in ${bucket}.`)
-    const plain = mapKey(rule, key)
-    const mapped = mapKey(rule, key, { ...(path === undefined ? {} : { path }), ...(cpCode === undefined ? {} : { cpCode }) })
+    // A folder marker maps to nothing, but whether it is one only S3 can tell: it goes on as a path that is never written.
+    const marker = path === undefined && key.length > 1 && key.endsWith('/') ? '/' : ''
+    const name = marker === '' ? key : key.slice(0, -1)
+    const plain = mapKey(rule, name)
+    const mapped = mapKey(rule, name, { ...(path === undefined ? {} : { path }), ...(cpCode === undefined ? {} : { cpCode }) })
     const leaves = mapped.path !== plain.path || mapped.cpCode !== plain.cpCode
-    return { rule, leaves, job: { bucket, key, rule: rule.name, target: rule.target, cpCode: mapped.cpCode, path: mapped.path } }
+    return { rule, leaves, job: { bucket, key, rule: rule.name, target: rule.target, cpCode: mapped.cpCode, path: mapped.path + marker } }
   }
 
   function checkWish (wish: PurgeWish | undefined): void {
@@ -72,6 +75,7 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
         const isDeliveryCode = rule?.purge.by === 'cpcode'
         const { job, rule: covering } = place({ bucket, key, cpCode: isDeliveryCode ? undefined : body.cpCode })
         const wish = { ...given, ...body.purge, ...(isDeliveryCode && body.cpCode !== undefined && body.purge?.cpCodes === undefined ? { cpCodes: [body.cpCode] } : {}) }
+        if (key.endsWith('/')) throw new AppError('key_not_mappable', `${key} ends with a slash, so it is never copied; give the URLs to purge as urls.`)
         const { by, action, network, objects, edgegrid } = purgeObjects(covering, key, wish)
         if (by === 'none' || objects.length === 0) throw new AppError('invalid_request', `The rule ${covering.name} purges nothing for this object: say what to purge in "purge".`)
         return { kind: 'purge', ...job, source, labels: body.labels ?? [], request: {}, purge: { report: report(by, action, network, objects), edgegrid } }

@@ -91,6 +91,7 @@ export function createSyncObject (options: SyncOptions) {
     }
     try {
       if (isFolderMarker(key, source.sizeBytes)) return { outcome: 'ignored', present: false }
+      if (path.endsWith('/')) throw new AppError('key_not_mappable', `${key} ends with a slash but is not empty: NetStorage would file it as a directory.`)
       if (source.contentEncoding !== undefined && rule.metadata.contentEncoding === 'refuse') {
         throw new AppError('content_encoding_unsupported', `${key} is stored with Content-Encoding ${source.contentEncoding}, which NetStorage does not keep: viewers would get bytes they cannot read. Store it unencoded, or let the rule ignore it.`)
       }

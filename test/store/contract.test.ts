@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import t, { type Test } from 'tap'
+import { embedded } from '../../src/store/embedded.ts'
+import { postgres } from '../../src/store/postgres.ts'
+import type { Store } from '../../src/store/store.ts'
+import { startPostgres } from '../postgres-server.ts'
+
+const log = { info () {}, warn () {}, error () {} }
+const dir = mkdtempSync(join(tmpdir(), 'edgeferry-store-'))
+t.teardown(() => { rmSync(dir, { recursive: true }) })
+
+const pause = (name: string) => ({ name, reason: 'r', since: new Date(0), next_probe_at: new Date(0) })
+
+function contract (t: Test, store: Store): void {
+  t.test('a transaction commits our rows and pg-boss jobs together, or neither', async t => {
+    await store.boss.createQueue('contract', { policy: 'stately' })
+    await store.boss.fetch('contract')
+    await store.withTx(async tx => {
+      await tx.kysely.insertInto('pauses').values(pause('kept')).execute()
+      await store.boss.insert('contract', [{ singletonKey: 'kept', data: { n: 1 } }], { db: tx.db })
+    })
+    await t.rejects(store.withTx(async tx => {
+      await tx.kysely.insertInto('pauses').values(pause('lost')).execute()
+      await store.boss.insert('contract', [{ singletonKey: 'lost', data: { n: 2 } }], { db: tx.db })
+      throw new Error('no')
+    }), /no/)
+    t.same((await store.kysely.selectFrom('pauses').select('name').execute()).map(row => row.name), ['kept'])
+    const jobs = await store.boss.fetch<{ n: number }>('contract', { batchSize: 10 })
+    t.same(jobs.map(job => job.data.n), [1])
+    await store.boss.complete('contract', { id: jobs[0]?.id ?? '', retryCount: 0 })
+  })
+
+  t.test('one wake-up waits per key, and none is fetched while one of its key is active', async t => {
+    const send = async () => await store.boss.insert('contract', [{ singletonKey: 'one' }])
+    await send()
+    await send()
+    const [first, ...others] = await store.boss.fetch('contract', { batchSize: 10 })
+    t.same(others, [])
+    await send()
+    t.same(await store.boss.fetch('contract', { batchSize: 10 }), [])
+    await store.boss.complete('contract', { id: first?.id ?? '', retryCount: first?.retryCount ?? 0 })
+    t.equal((await store.boss.fetch('contract', { batchSize: 10 })).length, 1)
+  })
+
+  t.test('big integers are numbers, times are dates, JSON is parsed, arrays are arrays', async t => {
+    const { rows } = await sql`select 9007199254740991::int8 as big, count(*) as n, '2026-01-02T03:04:05.678Z'::timestamptz as at,
+      '{"a": [1]}'::jsonb as json, ${['x', 'y']}::text[] as list from (values (1)) as one`.execute(store.kysely)
+    t.same(rows, [{ big: 9007199254740991, n: 1, at: new Date('2026-01-02T03:04:05.678Z'), json: { a: [1] }, list: ['x', 'y'] }])
+  })
+
+  t.test('a failed statement spoils nothing for the next caller', async t => {
+    await t.rejects(sql`select nonsense`.execute(store.kysely), { code: '42703' })
+    await t.rejects(store.withTx(async tx => { await sql`select nonsense`.execute(tx.kysely) }))
+    t.same((await sql`select 1 as one`.execute(store.kysely)).rows, [{ one: 1 }])
+  })
+
+  t.test('concurrent transactions do not mix', async t => {
+    await sql`create table if not exists tally (n int)`.execute(store.kysely)
+    await sql`insert into tally values (0)`.execute(store.kysely)
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      await store.withTx(async tx => {
+        const { rows } = await sql<{ n: number }>`select n from tally for update`.execute(tx.kysely)
+        await sql`update tally set n = ${(rows[0]?.n ?? 0) + 1}::int`.execute(tx.kysely)
+      })
+    }))
+    t.same((await sql`select n from tally`.execute(store.kysely)).rows, [{ n: 20 }])
+  })
+
+  t.test('it answers a ping', async t => { await t.resolves(store.ping()) })
+}
+
+t.test('embedded', async t => {
+  const store = await embedded({ dir: join(dir, 'a'), log })
+  t.teardown(async () => { await store.close() })
+  contract(t, store)
+
+  t.test('each commit is brought to disk, and reading costs no fsync', async t => {
+    const start = store.fsyncs() ?? 0
+    for (let n = 0; n < 5; n++) await store.kysely.insertInto('pauses').values(pause(`fsync ${n}`)).execute()
+    const written = store.fsyncs() ?? 0
+    t.ok(written - start >= 5, `${written - start} fsyncs for 5 commits`)
+    for (let n = 0; n < 5; n++) await store.kysely.selectFrom('pauses').selectAll().execute()
+    t.equal(store.fsyncs(), written)
+  })
+
+  t.test('the outer handle inside a transaction throws instead of waiting for ever', async t => {
+    await t.rejects(store.withTx(async () => { await store.ping() }), /from inside a transaction/)
+    await t.resolves(store.ping())
+  })
+
+  t.test('a second user of the folder is refused in words', async t => {
+    await t.rejects(embedded({ dir: join(dir, 'a'), log }), { name: 'FolderLocked', message: /in use by another process.*DATABASE_URL/ })
+  })
+})
+
+t.test('kill -9 frees the folder and loses nothing that was acknowledged', async t => {
+  const writer = `
+    import { embedded } from ${JSON.stringify(new URL('../../src/store/embedded.ts', import.meta.url).href)}
+    const store = await embedded({ dir: ${JSON.stringify(join(dir, 'killed'))}, log: console })
+    for (let n = 0; ; n++) {
+      await store.kysely.insertInto('pauses').values({ name: process.argv[1] + n, reason: '', since: new Date(), next_probe_at: new Date() }).execute()
+      process.stdout.write(process.argv[1] + n + '\\n')
+    }`
+  const acknowledged: string[] = []
+  for (const round of ['a', 'b']) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', writer, round], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    await new Promise<void>(resolve => {
+      child.stdout.on('data', chunk => {
+        text += String(chunk)
+        if (text.split('\n').length > 50) child.kill('SIGKILL')
+      })
+      child.once('exit', () => { resolve() })
+    })
+    acknowledged.push(...text.split('\n').slice(0, -1))
+  }
+  const store = await embedded({ dir: join(dir, 'killed'), log })
+  t.teardown(async () => { await store.close() })
+  const found = new Set((await store.kysely.selectFrom('pauses').select('name').execute()).map(row => row.name))
+  t.same(acknowledged.filter(name => !found.has(name)), [])
+  t.ok(acknowledged.length >= 100)
+})
+
+t.test('postgres', async t => {
+  const server = await startPostgres()
+  if (server === undefined) {
+    t.comment('skipped: PostgreSQL is not installed')
+    return
+  }
+  const [store, other] = await Promise.all([postgres({ url: server.url, log }), postgres({ url: server.url, log })])
+  t.teardown(async () => {
+    await store.close()
+    await other.close()
+    await server.stop()
+  })
+  contract(t, store)
+  t.test('replicas that start together agree on the tables', async t => { await t.resolves(other.ping()) })
+})
