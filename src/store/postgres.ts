@@ -1,10 +1,12 @@
-import { Kysely, PostgresDialect, sql } from 'kysely'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { PgBoss } from 'pg-boss'
 import { bossDatabase, bossOptions, migrate, ping, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
 
 const int8 = 20
+/** Any number that no other user of the database takes for an advisory lock. */
+const startLock = 7_263_910_442
 
 /** A PostgreSQL server that any number of replicas share. */
 export async function postgres ({ url, log, max = 10 }: { url: string, log: StoreLog, max?: number }): Promise<Store> {
@@ -17,14 +19,19 @@ export async function postgres ({ url, log, max = 10 }: { url: string, log: Stor
   })
   pool.on('error', error => { log.warn({ err: error }, 'a database connection broke') })
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
-  await sql`create schema if not exists edgeferry`.execute(kysely).catch(async error => {
-    // Two replicas that start together can collide here; the schema is there then.
-    if (error.code !== '23505' && error.code !== '42P06') throw error
-  })
-  await migrate(kysely)
   const boss = new PgBoss({ ...bossOptions, db: { executeSql: async (text, values) => await pool.query(text, values) } })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
-  await boss.start()
+  // Replicas that start together would trip over each other's CREATE statements: one after the other.
+  const starter = await pool.connect()
+  try {
+    await starter.query('select pg_advisory_lock($1)', [startLock])
+    await starter.query('create schema if not exists edgeferry')
+    await migrate(kysely)
+    await boss.start()
+  } finally {
+    // Ends the session, and the lock with it.
+    starter.release(true)
+  }
   return {
     kysely,
     boss,

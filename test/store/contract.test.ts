@@ -131,11 +131,11 @@ t.test('postgres', async t => {
     t.comment('skipped: PostgreSQL is not installed')
     return
   }
+  t.teardown(async () => { await server.stop() })
   const [store, other] = await Promise.all([postgres({ url: server.url, log }), postgres({ url: server.url, log })])
   t.teardown(async () => {
     await store.close()
     await other.close()
-    await server.stop()
   })
   contract(t, store)
   t.test('replicas that start together agree on the tables', async t => { await t.resolves(other.ping()) })
