@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { embedded } from '../../src/store/embedded.ts'
@@ -98,23 +99,17 @@ t.test('embedded', async t => {
 })
 
 t.test('kill -9 frees the folder and loses nothing that was acknowledged', async t => {
-  const writer = `
-    import { embedded } from ${JSON.stringify(new URL('../../src/store/embedded.ts', import.meta.url).href)}
-    const store = await embedded({ dir: ${JSON.stringify(join(dir, 'killed'))}, log: console })
-    for (let n = 0; ; n++) {
-      await store.kysely.insertInto('pauses').values({ name: process.argv[1] + n, reason: '', since: new Date(), next_probe_at: new Date() }).execute()
-      process.stdout.write(process.argv[1] + n + '\\n')
-    }`
+  const writer = fileURLToPath(new URL('./writer.ts', import.meta.url))
   const acknowledged: string[] = []
   for (const round of ['a', 'b']) {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', writer, round], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [...process.execArgv, writer, join(dir, 'killed'), round], { stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
     await new Promise<void>(resolve => {
       child.stdout.on('data', chunk => {
         text += String(chunk)
         if (text.split('\n').length > 50) child.kill('SIGKILL')
       })
-      child.once('exit', () => { resolve() })
+      child.once('close', () => { resolve() })
     })
     acknowledged.push(...text.split('\n').slice(0, -1))
   }
