@@ -1,0 +1,123 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { buildApp } from '../src/app.ts'
+import { testConfig } from './app.ts'
+
+const dir = await mkdtemp(join(tmpdir(), 'edgeferry-door-'))
+// Nothing answers at the other sides, so that jobs stay as they are stored.
+const locked = await buildApp(testConfig({ DATA_DIR: join(dir, 'a'), API_TOKENS: 'ops:a-long-secret-for-ops,ci:another-long-secret' }), { logger: false })
+const open = await buildApp(testConfig({ DATA_DIR: join(dir, 'b') }), { logger: false })
+t.teardown(async () => {
+  await Promise.all([locked.close(), open.close()])
+  await rm(dir, { recursive: true })
+})
+
+const body = { bucket: 'example-assets', key: 'a.css' }
+
+t.test('a call without a known token is refused, and what is open stays open', async t => {
+  for (const authorization of [undefined, 'Basic b3BzOng=', 'Bearer wrong', 'Bearer ', 'Bearer a-long-secret-for-ops x']) {
+    const answer = await locked.inject({ method: 'POST', url: '/sync', payload: body, headers: authorization === undefined ? {} : { authorization } })
+    t.equal(answer.statusCode, 401)
+    t.equal(answer.json().code, 'unauthorized')
+    t.match(answer.headers['www-authenticate'], /^Bearer/)
+    t.match(answer.headers['content-type'], /^application\/problem\+json/)
+  }
+  for (const url of ['/livez', '/readyz', '/metrics', '/openapi.yaml', '/docs']) t.equal((await locked.inject(url)).statusCode, 200, url)
+})
+
+t.test('a token opens, and its name is in the job while its secret is nowhere', async t => {
+  const answer = await locked.inject({ method: 'POST', url: '/sync', payload: body, headers: { authorization: 'bearer another-long-secret' } })
+  t.equal(answer.statusCode, 202)
+  t.equal(answer.headers['location'], `/jobs/${answer.json().id}`)
+  t.match(answer.json().source, { type: 'rest', token: 'ci' })
+  t.notMatch(answer.body, /another-long-secret/)
+})
+
+t.test('without tokens only this machine is served, and no proxy', async t => {
+  t.equal((await open.inject({ url: '/jobs', headers: { host: 'localhost:8080' } })).statusCode, 200)
+  for (const headers of [{ host: 'edgeferry.example' }, { host: '127.0.0.1', 'x-forwarded-for': '1.2.3.4' }, { host: 'localhost', via: '1.1 proxy' }, { host: 'localhost', forwarded: 'for=x' }]) {
+    const answer = await open.inject({ url: '/jobs', headers })
+    t.equal(answer.statusCode, 403)
+    t.equal(answer.json().code, 'proxy_without_tokens')
+  }
+  t.equal((await open.inject({ url: '/livez', headers: { host: 'edgeferry.example' } })).statusCode, 200)
+})
+
+t.test('bad requests are told what is wrong', async t => {
+  const cases: Array<[string, object | string, number, string, RegExp]> = [
+    ['/sync', { ...body, colour: 1 }, 400, 'invalid_request', /body\/colour is not a known member/],
+    ['/sync', { bucket: 'example-assets' }, 400, 'invalid_request', /key/],
+    ['/sync', { ...body, key: 7 }, 400, 'invalid_request', /body\/key must be string/],
+    ['/sync', { ...body, onMissing: 'perhaps' }, 400, 'invalid_request', /must be one of fail, delete/],
+    ['/sync', '{"bucket":', 400, 'invalid_request', /not valid JSON/],
+    ['/sync', { ...body, key: 'a/../b' }, 400, 'key_not_mappable', /\.\./],
+    ['/sync', { ...body, bucket: 'other' }, 403, 'bucket_not_allowed', /other is not in S3_BUCKETS/],
+    ['/sync', { ...body, cpCode: 999 }, 403, 'cp_code_not_allowed', /999/],
+    ['/sync', { ...body, purge: { urls: ['https://elsewhere.example/'] } }, 403, 'host_not_allowed', /elsewhere\.example/],
+    ['/upload', { ...body, onMissing: 'delete' }, 400, 'invalid_request', /onMissing/],
+    ['/purge', {}, 400, 'invalid_request', /in one way/],
+    ['/purge', { bucket: 'example-assets' }, 400, 'invalid_request', /in one way/],
+    ['/purge', { urls: ['https://www.example.com/a'], tags: ['x'] }, 400, 'invalid_request', /in one way/],
+    ['/purge', { urls: ['https://www.example.com/*'] }, 400, 'invalid_request', /cannot be purged/],
+    ['/purge', { urls: [] }, 400, 'invalid_request', /fewer than 1/],
+    ['/purge', { tags: ['a b'] }, 400, 'invalid_request', /cannot be purged/],
+    ['/purge', { cpCodes: [1], cpCode: 2 }, 400, 'invalid_request', /go with bucket and key only/],
+    ['/purge', { ...body, key: 'dir/' }, 400, 'key_not_mappable', /ends with a slash/],
+    ['/purge', { ...body, purge: { by: 'none' } }, 400, 'invalid_request', /purges nothing/]
+  ]
+  for (const [url, payload, status, code, detail] of cases) {
+    const answer = await open.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
+    t.match({ status: answer.statusCode, ...answer.json() }, { status, code, detail }, JSON.stringify(payload))
+  }
+  t.match((await open.inject({ method: 'POST', url: '/sync', payload: 'x', headers: { 'content-type': 'text/csv' } })).json(), { status: 415, code: 'unsupported_media_type' })
+  t.match((await open.inject({ method: 'POST', url: '/sync', payload: `"${'x'.repeat(1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' })
+  t.match((await open.inject('/nowhere')).json(), { status: 404, code: 'not_found' })
+  t.match((await open.inject('/jobs?colour=red')).json(), { status: 400, code: 'invalid_request' })
+  t.match((await open.inject('/jobs?state=lost')).json(), { status: 400, code: 'invalid_request' })
+  t.match((await open.inject('/jobs?after=x')).json(), { status: 400, code: 'invalid_request' })
+  t.match((await open.inject('/jobs/01a20b7c-f0ea-733e-b2cc-499eb9104510')).json(), { status: 404, code: 'job_not_found' })
+})
+
+t.test('jobs are listed newest first, page by page, and by filter', async t => {
+  const ids: string[] = []
+  for (const [n, label] of ['x', 'y', 'x', 'y', 'x'].entries()) {
+    const answer = await open.inject({ method: 'POST', url: '/sync', payload: { ...body, key: `list/${n}.css`, labels: [label] } })
+    ids.unshift(answer.json().id)
+  }
+  const seen: string[] = []
+  for (let next: string | undefined = ''; next !== undefined;) {
+    const page: { items: Array<{ id: string, timeline?: object }>, next?: string } = (await open.inject(`/jobs?prefix=list/&limit=2${next === '' ? '' : `&after=${next}`}`)).json()
+    t.ok(page.items.every(job => job.timeline === undefined))
+    seen.push(...page.items.map(job => job.id))
+    next = page.next
+  }
+  t.same(seen, ids)
+  t.equal((await open.inject('/jobs?label=y&state=queued&state=uploading&kind=sync')).json().items.length, 2)
+  t.equal((await open.inject('/jobs?key=list/3.css&bucket=example-assets')).json().items.length, 1)
+  t.equal((await open.inject('/jobs?until=2020-01-01T00:00:00Z')).json().items.length, 0)
+  t.equal((await open.inject(`/jobs/${ids[0] ?? ''}`)).json().timeline[0].step, 'queued')
+})
+
+t.test('a caller that prefers to wait gets the job as it stands, or a 504 when strict', async t => {
+  const call = async (prefer: string) => await open.inject({ method: 'POST', url: '/sync', payload: { ...body, key: 'wait.css' }, headers: { prefer } })
+  const answer = await call('wait=1')
+  t.equal(answer.statusCode, 202)
+  t.equal(answer.headers['preference-applied'], 'wait=1')
+  const strict = await call('wait=0, handling=strict')
+  t.equal(strict.statusCode, 504)
+  t.match(strict.json(), { code: 'not_finished', job: { key: 'wait.css' } })
+  t.equal((await call('wait=soon')).headers['preference-applied'], undefined)
+})
+
+t.test('what is not known of an object is an empty answer', async t => {
+  t.same((await open.inject('/objects?bucket=example-assets&key=never')).json(), { items: [] })
+})
+
+t.test('readiness tells each check, and stopping turns it off', async t => {
+  t.match((await open.inject('/readyz?verbose')).json(), { ready: true, checks: [{ name: 'database', ok: true }] })
+  t.match((await open.inject('/metrics')).body, /edgeferry_queue_depth\{queue="jobs"\} \d/)
+  open.beginStop()
+  t.equal((await open.inject('/readyz')).statusCode, 503)
+})
