@@ -1,4 +1,3 @@
-import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
@@ -6,21 +5,7 @@ import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 import { callIn, owe } from './debts.ts'
 import { laneOf, newJobId, step, type NewJob } from './job.ts'
 import { wake } from './lanes.ts'
-
-/** Which jobs a list shows. */
-export interface JobFilter {
-  states?: string[]
-  kinds?: string[]
-  bucket?: string
-  key?: string
-  prefix?: string
-  label?: string
-  since?: Date
-  until?: Date
-  /** Only jobs older than this id: the cursor. */
-  after?: string
-  limit: number
-}
+import { selectJobs, type JobFilter } from './list.ts'
 
 /** Our words over the store: add a job, find jobs, wait for one. */
 export interface Queue {
@@ -77,7 +62,7 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
       onAdded()
       return row
     },
-    list: async filter => await listJobs(store, filter),
+    list: async filter => await selectJobs(store.kysely, filter).execute(),
     async wait (id, ms) {
       await new Promise<void>(resolve => {
         const mine = waiters.get(id) ?? new Set()
@@ -154,18 +139,4 @@ async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Pro
     })
   }
   return rows.map(row => byId.get(row.id) as JobRow)
-}
-
-async function listJobs (store: Store, filter: JobFilter): Promise<JobRow[]> {
-  let query = store.kysely.selectFrom('jobs').selectAll()
-  if (filter.bucket !== undefined) query = query.where('bucket', '=', filter.bucket)
-  if (filter.key !== undefined) query = query.where('key', '=', filter.key)
-  if (filter.prefix !== undefined) query = query.where('key', '>=', filter.prefix).where('key', '<', `${filter.prefix}\u{10ffff}`)
-  if (filter.label !== undefined) query = query.where(sql<boolean>`labels @> array[${filter.label}]::text[]`)
-  if (filter.kinds !== undefined) query = query.where('kind', 'in', filter.kinds as Array<JobRow['kind']>)
-  if (filter.since !== undefined) query = query.where('created_at', '>=', filter.since)
-  if (filter.until !== undefined) query = query.where('created_at', '<', filter.until)
-  if (filter.after !== undefined) query = query.where('id', '<', filter.after)
-  if (filter.states !== undefined) query = query.where('state', 'in', filter.states as Array<JobRow['state']>)
-  return await query.orderBy('id', 'desc').limit(filter.limit).execute()
 }

@@ -1,0 +1,41 @@
+import { sql, type Kysely } from 'kysely'
+import type { JobRow, Tables } from '../store/tables.ts'
+
+/** Which jobs a list shows. */
+export interface JobFilter {
+  states?: string[]
+  kinds?: string[]
+  bucket?: string
+  key?: string
+  prefix?: string
+  label?: string
+  since?: Date
+  until?: Date
+  /** Only jobs older than this id: the cursor. */
+  after?: string
+  limit: number
+}
+
+/** The jobs that match, newest first: ids are in the order of creation, so the id is the cursor. */
+export function selectJobs (kysely: Kysely<Tables>, filter: JobFilter) {
+  let query = kysely.selectFrom('jobs').selectAll()
+  if (filter.bucket !== undefined) query = query.where('bucket', '=', filter.bucket)
+  if (filter.key !== undefined) query = query.where('key', '=', filter.key)
+  if (filter.prefix !== undefined) query = query.where('key', '>=', filter.prefix).where('key', '<', `${filter.prefix}\u{10ffff}`)
+  if (filter.label !== undefined) query = query.where(sql<boolean>`labels @> array[${filter.label}]::text[]`)
+  if (filter.kinds !== undefined) query = query.where('kind', 'in', filter.kinds as Array<JobRow['kind']>)
+  // Ids begin with their time, so they bound the search; a clock that was set back is why the times decide in the end.
+  if (filter.since !== undefined) query = query.where('created_at', '>=', filter.since).where('id', '>=', idAt(filter.since.getTime() - slackMs))
+  if (filter.until !== undefined) query = query.where('created_at', '<', filter.until).where('id', '<', idAt(filter.until.getTime() + slackMs))
+  if (filter.after !== undefined) query = query.where('id', '<', filter.after)
+  if (filter.states !== undefined) query = query.where('state', 'in', filter.states as Array<JobRow['state']>)
+  return query.orderBy('id', 'desc').limit(filter.limit)
+}
+
+/** How far the time in an id may be from the time in its row: clocks of replicas differ, and are corrected. */
+const slackMs = 60_000
+
+/** The smallest UUIDv7 of a moment. */
+function idAt (ms: number): string {
+  return Math.max(0, ms).toString(16).padStart(12, '0').replace(/^(.{8})(.{4})$/, '$1-$2-7000-8000-000000000000')
+}
