@@ -1,0 +1,44 @@
+import { startFastPurge } from './fast-purge/server.ts'
+import { startNetStorage } from './netstorage/server.ts'
+import { startS3 } from './s3/server.ts'
+
+export const bucket = 'example-assets'
+export const cpCode = 123456
+
+/** S3, NetStorage and Fast Purge on loopback, with one bucket, one upload account and one API client; all names and secrets are invented. */
+export async function startSandbox (ports: { s3?: number, netstorage?: number, fastPurge?: number } = {}) {
+  const port = (value: number | undefined) => value === undefined ? {} : { port: value }
+  const account = { keyName: 'sandbox-upload', key: 'sandbox-netstorage-key', cpCodes: [cpCode] }
+  const client = { clientToken: 'sandbox-client-token', clientSecret: 'sandbox-client-secret', accessToken: 'sandbox-access-token' }
+  const [s3, netstorage, fastPurge] = await Promise.all([
+    startS3(port(ports.s3)),
+    startNetStorage({ accounts: [account], ...port(ports.netstorage) }),
+    startFastPurge({ clients: [client], hosts: ['www.example.com'], ...port(ports.fastPurge) })
+  ])
+  await s3.createBucket(bucket)
+  return {
+    s3,
+    netstorage,
+    fastPurge,
+    /** What points a service at it. */
+    env: {
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'sandbox-access-key',
+      AWS_SECRET_ACCESS_KEY: 'sandbox-secret-key',
+      AWS_ENDPOINT_URL_S3: s3.origin,
+      S3_BUCKETS: bucket,
+      NS_HOSTNAME: netstorage.origin,
+      NS_KEYNAME: account.keyName,
+      NS_KEY: account.key,
+      NS_CP: String(cpCode),
+      AO_API_HOST: fastPurge.origin,
+      AO_CLIENT_TOKEN: client.clientToken,
+      AO_CLIENT_SECRET: client.clientSecret,
+      AO_ACCESS_TOKEN: client.accessToken,
+      PURGE_URLS: 'https://www.example.com/{key}'
+    },
+    async close () {
+      await Promise.all([s3.close(), netstorage.close(), fastPurge.close()])
+    }
+  }
+}
