@@ -146,11 +146,18 @@ async function send (source: Iterable<Buffer> | AsyncIterable<Buffer>, response:
     if (response.destroyed) return
     const piece = chunk.subarray(0, Math.min(chunk.length, left))
     left -= piece.length
-    if (piece.length > 0 && !response.write(piece)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+    if (piece.length > 0 && !response.write(piece)) await drained(response)
     if (fault?.slow !== undefined) await new Promise(resolve => { setTimeout(resolve, piece.length / fault.slow!.bytesPerSecond * 1000) })
     if (left > 0) continue
     if (fault?.reset === 'mid-body') response.socket?.destroy()
     return
   }
   response.end()
+}
+
+/** A response that was closed never drains. */
+async function drained (response: ServerResponse): Promise<void> {
+  const abort = new AbortController()
+  await Promise.race([once(response, 'drain', abort), once(response, 'close', abort)].map(async each => { await each.catch(() => {}) }))
+  abort.abort()
 }
