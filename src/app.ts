@@ -3,9 +3,11 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { randomUUID } from 'node:crypto'
 import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
+import clients from './plugins/clients.ts'
 import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
 import problem from './plugins/problem.ts'
+import work from './plugins/work.ts'
 import healthRoutes from '../routes/health.ts'
 import jobsRoutes from '../routes/jobs.ts'
 import objectsRoutes from '../routes/objects.ts'
@@ -40,6 +42,8 @@ export async function buildApp (config: Config, { now = () => new Date(), logger
   await app.register(problem)
   await app.register(openapi)
   await app.register(auth, { config })
+  await app.register(clients, { config, now })
+  await app.register(work, { config, now })
   await app.register(jobs, { config, now })
 
   await app.register(healthRoutes)

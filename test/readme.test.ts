@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import t from 'tap'
-import { EnvironmentSchema, secrets } from '../src/config.ts'
+import { EnvironmentSchema, secrets } from '../src/environment.ts'
 
 const readme = new URL('../README.md', import.meta.url)
 

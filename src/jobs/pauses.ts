@@ -1,8 +1,19 @@
+import { AppError } from '../errors.ts'
 import type { Store, Tx } from '../store/store.ts'
 
 const firstProbeMs = 5_000
 
-/** What is paused, from the database, so that every replica keeps still: `s3`, `netstorage:<target>`, `edgegrid:<name>`. */
+/** Whether a neutral question is refused for its credentials; any other failure says nothing about them. */
+export async function isRefused (probe: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await probe()
+    return false
+  } catch (error) {
+    return error instanceof AppError && error.credentials
+  }
+}
+
+/** What is paused, from the database, so that every replica keeps still: `s3:<bucket>`, `netstorage:<target>`, `edgegrid:<name>`. */
 export interface Pauses {
   /** As of the last look, at most a second old. */
   reasons: () => ReadonlyMap<string, string>
