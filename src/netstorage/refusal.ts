@@ -19,17 +19,29 @@ const transient = new Set([408, 423, 429])
 /** How a digest or size that does not fit may be answered: undocumented, so each of the plausible ones. */
 const digestRefusals = new Set([409, 412, 422])
 
-/** Seconds from a `Retry-After` (a number or a date), counted from `nowMs`; `undefined` without a readable one. */
+/** What a server may make us wait at most. */
+const longestWaitSeconds = 24 * 60 * 60
+
+/**
+ * Seconds from a `Retry-After`, counted from `nowMs`: a whole number, or a date as HTTP writes it. A day at most, so
+ * that a slip of the other side cannot bury a job. `undefined` without a readable one.
+ */
 export function retryAfter (header: string | undefined, nowMs: number): number | undefined {
   if (header === undefined) return undefined
-  if (/^\d+$/.test(header)) return Number(header)
+  if (/^\d+$/.test(header)) return Math.min(longestWaitSeconds, Number(header))
+  // Date.parse would take `-5` or `1.5` for a day in 2001.
+  if (!header.endsWith(' GMT')) return undefined
   const at = Date.parse(header)
-  return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - nowMs) / 1000))
+  return Number.isNaN(at) ? undefined : Math.min(longestWaitSeconds, Math.max(0, Math.ceil((at - nowMs) / 1000)))
 }
 
-/** The error that a status other than 2xx means. Bodies are free text and not stable, so only the status decides. */
+/**
+ * The error that a status means where it is no answer to what was asked; even a 2xx is none before the body was sent.
+ * Bodies are free text and not stable, so only the status decides.
+ */
 export function refusal (attempt: Attempt, status: number, retryAfterSeconds?: number): AppError {
   const answered = `NetStorage answered ${status} to ${describe(attempt)}`
+  if (status < 300) return new AppError('netstorage_unavailable', `${answered}, which is no answer to it: nothing counts as done, and it will be tried again.`)
   if (status === 401 || status === 403) {
     return new AppError('netstorage_forbidden', `${answered}: check that key name ${attempt.keyName} exists and its key is right ` +
       `(a new one takes up to 2 hours to work), that the upload account may use CP code ${attempt.cpCode}, and that this machine's clock is right.`)
