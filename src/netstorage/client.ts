@@ -50,7 +50,7 @@ export interface NetStorageClient {
   delete: (place: Place) => Promise<'deleted' | 'absent'>
   /** The direct children of a directory, in byte order. */
   dir: (place: Place) => AsyncGenerator<Entry>
-  /** All that lies below a directory, by full path, in byte order. */
+  /** All that lies below a directory, by its path below the CP code, in byte order. */
   list: (place: Place) => AsyncGenerator<Entry>
   close: () => void
 }
@@ -67,12 +67,13 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
     hostname: options.hostname,
     connectTimeoutMs: options.connectTimeoutMs ?? 5000,
     stallTimeoutMs: options.stallTimeoutMs ?? 30_000,
-    maxSockets: options.maxSockets ?? 64
+    maxSockets: options.maxSockets ?? 64,
+    now
   })
   const headersFor = (wirePath: string, action: string) => sign({ keyName, key, wirePath, action, nowSeconds: clock.seconds(), uniqueId: uniqueId() })
 
   /** The one door for every action: signs, sends, counts, and corrects the clock once. */
-  async function call (attempt: Attempt, params: Record<string, string | number | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean): Promise<Answer> {
+  async function call (attempt: Attempt, params: Record<string, string | number | Uint8Array | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean): Promise<Answer> {
     const action = actionHeader({ action: attempt.action, ...params })
     for (let again = false; ; again = true) {
       const startedAt = performance.now()
@@ -88,9 +89,9 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
         })
         status = answer.status
         if (accept(status) && !(answer.early && exchange.send !== undefined)) return answer
-        if (status === 403 && !again && clock.correct({ date: answer.headers.date, sentAt: answer.sentAt, receivedAt: answer.receivedAt }, usedOffset)) {
+        if (status === 403 && !again && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)) {
           if (exchange.send === undefined) continue
-          throw new AppError('netstorage_unavailable', `This machine's clock is ${Math.abs(clock.offset())} s off; the next attempt at ${describe(attempt)} is signed with the corrected time.`)
+          throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
         }
         throw refusal(attempt, status, retryAfter(answer.headers['retry-after'], now()))
       } finally {
@@ -102,6 +103,16 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
   const attemptOf = (action: Attempt['action'], cpCode: number, wirePath: string): Attempt => ({ action, host: transport.host, keyName, cpCode, wirePath })
   const wire = ({ cpCode, path }: Place) => `/${cpCode}${path === '' ? '' : `/${encodePath(path)}`}`
   const success = (status: number) => status >= 200 && status < 300
+  const question = { format: 'xml', encoding: 'utf-8' }
+
+  /** What an answer says. One that makes no sense, such as the page of a proxy, is taken for a passing fault. */
+  function understand<T> (attempt: Attempt, read: () => T): T {
+    try {
+      return read()
+    } catch (cause) {
+      throw new AppError('netstorage_unavailable', `NetStorage's answer to ${describe(attempt)} makes no sense: ${(cause as Error).message}. It will be tried again.`, { cause })
+    }
+  }
 
   return {
     async upload (upload) {
@@ -131,9 +142,9 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
     },
 
     async stat (place) {
-      const answer = await call(attemptOf('stat', place.cpCode, wire(place)), { format: 'xml', encoding: 'utf-8', implicit: place.path === '' ? 'yes' : undefined },
-        { signal: place.signal }, status => status === 200 || status === 404)
-      return answer.status === 404 ? undefined : parsePage(answer.body, 'stat').entries[0]
+      const attempt = attemptOf('stat', place.cpCode, wire(place))
+      const { status, body } = await call(attempt, { ...question, implicit: place.path === '' ? 'yes' : undefined }, { signal: place.signal }, each => each === 200 || each === 404)
+      return status === 404 ? undefined : understand(attempt, () => parsePage(body, 'stat').entries[0])
     },
 
     async delete (place) {
@@ -143,28 +154,34 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
     },
 
     async * dir (place) {
+      const attempt = attemptOf('dir', place.cpCode, wire(place))
       let start: Buffer | undefined
-      for (;;) {
-        const { body } = await call(attemptOf('dir', place.cpCode, wire(place)), { format: 'xml', encoding: 'utf-8', start: start?.toString() }, { signal: place.signal }, status => status === 200)
-        const page = parsePage(body, 'stat')
+      do {
+        const { body } = await call(attempt, { ...question, start }, { signal: place.signal }, status => status === 200)
+        const page = understand(attempt, () => parsePage(body, 'stat'))
         yield * page.entries
-        if (page.resume === undefined) return
-        start = dirResume(page.resume, start ?? Buffer.alloc(0))
-      }
+        start = understand(attempt, () => page.resume && dirResume(page.resume, start))
+      } while (start !== undefined)
     },
 
-    async * list (place) {
-      const base = `/${place.cpCode}/${place.path}`
-      const end = place.path === '' ? undefined : `${base.replace(/\/$/, '')}0`
-      let from = Buffer.from(base)
-      for (;;) {
-        const answer = await call(attemptOf('list', place.cpCode, encodePath(from)), { format: 'xml', encoding: 'utf-8', end }, { signal: place.signal }, status => status === 200 || status === 404)
-        if (answer.status === 404) return
-        const page = parsePage(answer.body, 'list')
-        yield * page.entries
-        if (page.resume === undefined) return
-        from = Buffer.from(listResume(page.resume, place.cpCode, from))
-      }
+    async * list ({ cpCode, path, signal }) {
+      // The slash keeps siblings such as `img-old` out, and `0`, the byte behind it, ends what lies below.
+      const base = path === '' ? '' : `${path.replace(/\/$/, '')}/`
+      const root = `${cpCode}/`
+      const end = base === '' ? undefined : `/${root}${base.replace(/\/$/, '0')}`
+      let from: Buffer | undefined = Buffer.from(`/${root}${base}`)
+      do {
+        const after: Buffer = from
+        const attempt = attemptOf('list', cpCode, encodePath(after))
+        const { status, body } = await call(attempt, { ...question, end }, { signal }, each => each === 200 || each === 404)
+        if (status === 404) return
+        const page = understand(attempt, () => parsePage(body, 'list'))
+        for (const entry of page.entries) {
+          // The directory itself comes first, an object that is really called `...0` last: neither is below it.
+          if (entry.name.startsWith(root + base)) yield { ...entry, name: entry.name.slice(root.length) }
+        }
+        from = understand(attempt, () => page.resume && listResume(page.resume, cpCode, after))
+      } while (from !== undefined)
     },
 
     close () {

@@ -1,20 +1,19 @@
 /** Beyond this a clock counts as wrong; Akamai allows 60 s, clients in the field saw less. */
 const toleranceSeconds = 30
 
-/** An answer's `Date` and when, by our clock in epoch milliseconds, its request was fully sent and it came. */
+/** An answer's `Date` and when, by our clock in epoch milliseconds, its head came. */
 export interface Moment {
   date: string | undefined
-  sentAt: number
   receivedAt: number
 }
 
 /**
- * How far NetStorage's clock is ahead of ours, in whole seconds: `Date` was written about half a round trip before it
- * came, and is half a second old on average. `undefined` without a readable `Date`.
+ * How far NetStorage's clock is ahead of ours, in whole seconds: a `Date` is half a second old on average. When the
+ * request began says nothing, since an upload may take hours. `undefined` without a readable `Date`.
  */
-export function measureOffset ({ date, sentAt, receivedAt }: Moment): number | undefined {
+export function measureOffset ({ date, receivedAt }: Moment): number | undefined {
   const theirs = Date.parse(date ?? '')
-  return Number.isNaN(theirs) ? undefined : Math.round((theirs + 500 - (sentAt + receivedAt) / 2) / 1000)
+  return Number.isNaN(theirs) ? undefined : Math.round((theirs + 500 - receivedAt) / 1000)
 }
 
 /** Our clock as NetStorage sees it. */

@@ -4,7 +4,7 @@ import { SaxesParser } from 'saxes'
 /** One `<file>` of an answer. What NetStorage leaves out (a directory has no digest) is `undefined`. */
 export interface Entry {
   type: 'file' | 'dir' | 'symlink'
-  /** Raw and without a trailing slash. In `list` it is the path below the CP code, elsewhere the last segment. */
+  /** Raw and without a trailing slash. In a page of `list` it begins with the CP code, elsewhere it is the last segment. */
   name: string
   /** The name is not valid UTF-8 and shown with U+FFFD, so it leads nowhere as a path; no object of ours is called so. */
   lossy?: true
@@ -27,6 +27,8 @@ export interface Page {
 }
 
 type Attributes = Record<string, string>
+
+const slash = 0x2f
 
 /** The raw bytes of an attribute; what XML cannot hold comes as base64 under another name, at times without padding. */
 function attributeBytes (attributes: Attributes, name: string): Buffer | undefined {
@@ -100,9 +102,13 @@ export function listResume (start: Buffer, cpCode: number, after: Buffer): Buffe
   return start
 }
 
-/** The bare name that continues a `dir`; documents show it below its directory as well. Throws an `Error` if it does not lie behind `after`. */
-export function dirResume (start: Buffer, after: Buffer): Buffer {
-  const name = start.subarray(start.lastIndexOf('/') + 1)
+/**
+ * The bare name that continues a `dir`; documents show it below its directory as well. Throws an `Error` if it does not
+ * lie behind `after`, where the page it continues began.
+ */
+export function dirResume (start: Buffer, after: Buffer = Buffer.alloc(0)): Buffer {
+  const end = start.at(-1) === slash ? start.length - 1 : start.length
+  const name = start.subarray(start.subarray(0, end).lastIndexOf('/') + 1, end)
   if (Buffer.compare(name, after) <= 0) throw new Error('the listing resumes where it began')
   return name
 }

@@ -1,13 +1,17 @@
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { AppError } from '../errors.ts'
+import { watchSilence } from './silence.ts'
 
 export interface TransportOptions {
   /** Bare host name for https; an `http://` origin for emulators. */
   hostname: string
+  /** From the first packet to a connection that is ready, TLS included; waiting for a free one of ours does not count. */
   connectTimeoutMs: number
   stallTimeoutMs: number
   maxSockets: number
+  /** Epoch milliseconds. */
+  now: () => number
 }
 
 export interface Exchange {
@@ -26,8 +30,7 @@ export interface Answer {
   status: number
   headers: IncomingMessage['headers']
   body: Buffer
-  /** Epoch milliseconds. */
-  sentAt: number
+  /** When its head came, in epoch milliseconds. */
   receivedAt: number
   /** The answer came before the body was fully sent. */
   early: boolean
@@ -36,97 +39,89 @@ export interface Answer {
 const largestAnswerBytes = 64 * 1024 * 1024
 
 /** One HTTP exchange with deadlines for silence: as long as bytes move in either direction, it may take its time. */
-export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, maxSockets }: TransportOptions) {
+export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, maxSockets, now }: TransportOptions) {
   const secure = !hostname.startsWith('http://')
   const origin = new URL(secure ? `https://${hostname.replace(/^https:\/\//, '')}` : hostname)
   const agent = new (secure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets, scheduling: 'lifo', keepAliveMsecs: 1000 })
   const request = secure ? httpsRequest : httpRequest
+  const server = { agent, hostname: origin.hostname.replace(/^\[|\]$/g, ''), port: origin.port }
 
-  async function once (exchange: Exchange): Promise<Answer> {
-    exchange.signal?.throwIfAborted()
+  /** Throws `netstorage_silent` or `netstorage_unavailable`, the signal's reason, or what `send` threw. */
+  async function exchange (asked: Exchange, again = false): Promise<Answer> {
+    const { method, wirePath, headers, what, signal, send } = asked
+    signal?.throwIfAborted()
     return await new Promise<Answer>((resolve, reject) => {
-      const { method, wirePath, headers, what, signal, send } = exchange
-      const sentAt = Date.now()
-      let sent = false
+      const outgoing = request({ ...server, method, path: wirePath, headers: { 'Accept-Encoding': 'identity', ...headers } })
+      let sent = send === undefined
+      let answered = false
       let finished = false
-      const outgoing = request({ agent, hostname: origin.hostname.replace(/^\[|\]$/g, ''), port: origin.port, method, path: wirePath, headers: { 'Accept-Encoding': 'identity', ...headers }, setDefaultHeaders: true })
-      const silent = (ms: number, doing: string) => new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.`)
-      let deadline: NodeJS.Timeout = setTimeout(() => { outgoing.destroy(silent(connectTimeoutMs, 'accept a connection')) }, connectTimeoutMs)
-      let seen = -1
-      const watch = (): void => {
-        clearTimeout(deadline)
-        deadline = setTimeout(() => {
-          const { socket } = outgoing
-          const moved = (socket?.bytesRead ?? 0) + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0)
-          if (moved === seen) outgoing.destroy(silent(stallTimeoutMs, 'move a byte'))
-          else {
-            seen = moved
-            watch()
-          }
-        }, stallTimeoutMs)
-      }
+      let stopWatch = (): void => {}
       const end = (): void => {
         finished = true
-        clearTimeout(deadline)
+        stopWatch()
         signal?.removeEventListener('abort', onAbort)
       }
-      const fail = (error: Error): void => {
+      const fail = (error: unknown): void => {
         if (finished) return
         end()
         outgoing.destroy()
         reject(error)
       }
-      const onAbort = (): void => { fail(signal?.reason as Error) }
+      const onAbort = (): void => { fail(signal?.reason) }
+      const silent = (ms: number, doing: string): void => { fail(new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.`)) }
+      const broke = (error: NodeJS.ErrnoException): void => {
+        fail(new AppError('netstorage_unavailable', `The connection to NetStorage broke during ${what} (${error.code ?? error.message}); it will be tried again.`, { cause: error }))
+      }
+      const watch = (): void => {
+        stopWatch()
+        stopWatch = watchSilence(outgoing, stallTimeoutMs, () => { silent(stallTimeoutMs, 'move a byte') })
+      }
       signal?.addEventListener('abort', onAbort, { once: true })
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
-        fail(error instanceof AppError ? error : Object.assign(new AppError('netstorage_unavailable', `The connection to NetStorage broke during ${what} (${error.code ?? error.message}); it will be tried again.`, { cause: error }), { reused: outgoing.reusedSocket }))
+        // A kept connection may have been closed by the other side just as we used it. Once more does no harm: without
+        // a body there are only questions and deletes.
+        if (outgoing.reusedSocket && send === undefined && !again && !answered && !finished) {
+          end()
+          exchange(asked, true).then(resolve, reject)
+        } else broke(error)
       })
       outgoing.on('socket', socket => {
-        if (socket.connecting) socket.once(secure ? 'secureConnect' : 'connect', watch)
-        else watch()
+        if (finished) return
+        if (!socket.connecting) return watch()
+        const deadline = setTimeout(() => { silent(connectTimeoutMs, 'accept a connection') }, connectTimeoutMs)
+        stopWatch = () => { clearTimeout(deadline) }
+        socket.once(secure ? 'secureConnect' : 'connect', () => { if (!finished) watch() })
       })
       outgoing.on('response', incoming => {
         const early = !sent
+        const receivedAt = now()
         const chunks: Buffer[] = []
         let size = 0
+        answered = true
         incoming.on('data', (chunk: Buffer) => {
           size += chunk.length
           if (size > largestAnswerBytes) fail(new AppError('netstorage_refused', `NetStorage sent more than ${largestAnswerBytes} bytes in answer to ${what}.`))
           else chunks.push(chunk)
         })
-        incoming.on('error', error => { fail(new AppError('netstorage_unavailable', `The answer to ${what} broke off; it will be tried again.`, { cause: error })) })
+        incoming.on('error', broke)
         incoming.on('end', () => {
           if (finished) return
           end()
           // A body that nobody wants any more must not keep flowing.
           if (early) outgoing.destroy()
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks), sentAt, receivedAt: Date.now(), early })
+          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks), receivedAt, early })
         })
       })
-      if (send === undefined) {
-        sent = true
-        outgoing.end()
-      } else send(outgoing).then(() => { sent = true }, fail)
+      if (send === undefined) outgoing.end()
+      else send(outgoing).then(() => { sent = true }, fail)
     })
   }
 
   return {
     host: origin.host,
-    /** Throws `netstorage_silent` or `netstorage_unavailable`, the signal's reason, or what `send` threw. */
-    async exchange (exchange: Exchange): Promise<Answer> {
-      try {
-        return await once(exchange)
-      } catch (error) {
-        // A kept connection may have been closed by the other side just as we used it: such a request never arrived.
-        if (exchange.send === undefined && (error as { reused?: boolean }).reused === true) return await once(exchange)
-        throw error
-      }
-    },
+    exchange: async (asked: Exchange) => await exchange(asked),
     close () {
       agent.destroy()
     }
   }
 }
-
-/** The transport of one client. */
-export type Transport = ReturnType<typeof createTransport>
