@@ -13,7 +13,7 @@ const doors = [
     'the leaves import no folder of ours'],
   ['routes/**/*.ts', ['**/netstorage/**', '**/s3/**', '**/purge/**', '**/store/**', '**/plugins/**', '**/jobs/**', 'pg-boss', 'kysely', '**/sandbox/**'],
     'routes reach the work through the decorators of the app'],
-  ['sandbox/{netstorage,fast-purge,s3,kit}/**/*.ts', ['**/src/**', '**/routes/**'],
+  ['sandbox/{netstorage,fast-purge,sns,s3,kit}/**/*.ts', ['**/src/**', '**/routes/**'],
     'emulators share no code with the service, so that both cannot be wrong together']
 ]
 
