@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { startSandbox } from './sandbox.ts'
 import type { Synthetic } from './s3/synthetic.ts'
+import type { DeliveryLogEntry } from './sns/delivery/courier.ts'
 
 /** What the parent may ask of a sandbox in a process of its own. */
 interface Methods {
@@ -9,6 +10,9 @@ interface Methods {
   putSynthetic: (bucket: string, key: string, object: { sizeBytes: number, seed: number, etag: Synthetic['etag'] }) => string
   object: (name: string) => { sizeBytes: number, md5: string, sha256: string } | undefined
   uploads: () => Array<{ action: string, name: string, status: number, startedAt: number, finishedAt: number }>
+  /** Resolves when the service has confirmed. */
+  subscribe: (serviceOrigin: string) => Promise<void>
+  deliveries: () => DeliveryLogEntry[]
   purges: () => Array<{ at: number, objects?: Array<string | number>, purgeId?: string }>
 }
 interface Ask { id: number, method: keyof Methods, args: unknown[] }
@@ -62,6 +66,8 @@ async function serve (): Promise<void> {
       return found === undefined ? undefined : { sizeBytes: found.sizeBytes, md5: found.md5, sha256: found.sha256 }
     },
     uploads: () => sandbox.netstorage.log,
+    subscribe: async serviceOrigin => { await sandbox.subscribe(serviceOrigin).confirmed },
+    deliveries: () => sandbox.sns.log,
     purges: sandbox.fastPurge.purges
   }
   process.on('message', ({ id, method, args }: Ask) => {
