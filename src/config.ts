@@ -35,6 +35,7 @@ export interface Config {
   concurrency: number
   stallTimeoutMs: number
   retryMs: number
+  deleteLimitPerMinute: number
   logLevel: Environment['LOG_LEVEL']
   shutdownTimeoutMs: number
   retentionDays: number
@@ -146,6 +147,7 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     concurrency: e.UPLOAD_CONCURRENCY,
     stallTimeoutMs: e.STALL_TIMEOUT_SECONDS * 1000,
     retryMs: e.RETRY_HOURS * 3_600_000,
+    deleteLimitPerMinute: e.DELETE_LIMIT_PER_MINUTE,
     logLevel: e.LOG_LEVEL,
     shutdownTimeoutMs: e.SHUTDOWN_TIMEOUT_SECONDS * 1000,
     retentionDays: e.JOB_RETENTION_DAYS,

@@ -31,6 +31,7 @@ export const EnvironmentSchema = Type.Object({
   UPLOAD_CONCURRENCY: count('objects copied at once per process', 8, 256, 1),
   STALL_TIMEOUT_SECONDS: seconds('silence that ends an attempt', 30, 1),
   RETRY_HOURS: Type.Number({ description: 'how long a job is retried', default: 72, minimum: 0, maximum: 8760 }),
+  DELETE_LIMIT_PER_MINUTE: count('more deletes than this, caused by events, are held for an operator', 100),
   AO_API_HOST: text('EdgeGrid host (also `AKAMAI_HOST`)'),
   AO_CLIENT_TOKEN: text('EdgeGrid client token (also `AKAMAI_CLIENT_TOKEN`)'),
   AO_CLIENT_SECRET: text('EdgeGrid client secret (also `AKAMAI_CLIENT_SECRET`)'),

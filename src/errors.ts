@@ -45,6 +45,7 @@ export const catalogue = {
   redirect_unsupported: { status: 422, title: 'The object is a website redirect, which NetStorage cannot serve' },
   object_changed: { status: 502, title: 'The object changed while it was read', retryable: true },
   s3_forbidden: { status: 502, title: 'S3 refused the credentials', credentials: true },
+  s3_access_denied: { status: 502, title: 'S3 denied access to the object', credentials: true },
   s3_refused: { status: 502, title: 'S3 refused the request' },
   s3_unavailable: { status: 502, title: 'S3 could not answer', retryable: true },
   s3_silent: { status: 504, title: 'S3 fell silent', retryable: true },
@@ -56,6 +57,7 @@ export const catalogue = {
   netstorage_unavailable: { status: 502, title: 'NetStorage could not answer', retryable: true },
   netstorage_silent: { status: 504, title: 'NetStorage fell silent', retryable: true },
   verification_failed: { status: 502, title: 'NetStorage does not show the bytes that were sent', retryable: true },
+  delete_limit: { status: 409, title: 'More deletes by events than DELETE_LIMIT_PER_MINUTE' },
   target_not_ours: { status: 409, title: 'The object on NetStorage was not put there by this service' },
 
   // Fast Purge.

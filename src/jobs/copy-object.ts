@@ -18,6 +18,8 @@ export interface Committed {
   sizeBytes?: number
   md5?: string
   mtime?: number
+  /** Why nothing was done, where that is not plain. */
+  detail?: string
 }
 
 /** Held rather than failed: an operator must decide. */
@@ -31,11 +33,16 @@ export interface Copy {
   ledger: ObjectRow | undefined
   lease: Lease
   verifyTimeoutMs: number
+  /** Writes down that what will lie at the path may be ours: should we die before it is verified, a later delete still knows. */
+  markPending: () => Promise<void>
+  /** Takes one of the deletes that events may cause; false if the minute's are used up. */
+  takeDelete: () => Promise<boolean>
   onProgress: (sentBytes: number) => void
 }
 
 /** Looks at S3, makes the target equal, and returns only what `stat` has confirmed. */
-export async function copyObject (s3: S3Objects, { work, rule, netstorage, ledger, lease, verifyTimeoutMs, onProgress }: Copy): Promise<Committed> {
+export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed> {
+  const { work, rule, netstorage, ledger, lease, verifyTimeoutMs, onProgress } = copy
   const { bucket, key, cp_code: cpCode, path, version_id: versionId } = work.doer as typeof work.doer & { bucket: string, key: string, cp_code: number, path: string }
   const { signal } = lease
   const open = async () => await s3.open({ bucket, key, signal, ...(versionId === null ? {} : { versionId }) })
@@ -43,11 +50,11 @@ export async function copyObject (s3: S3Objects, { work, rule, netstorage, ledge
   try {
     source = await open()
   } catch (error) {
-    if (error instanceof AppError && error.code === 'object_not_found' && work.onMissing === 'delete') return await remove(bucket, key, cpCode, path, netstorage, ledger, lease)
+    if (error instanceof AppError && error.code === 'object_not_found' && work.onMissing === 'delete') return await remove(copy)
     throw error
   }
   try {
-    if (isFolderMarker(key, source.sizeBytes)) return { outcome: 'ignored', present: false }
+    if (isFolderMarker(key, source.sizeBytes)) return { outcome: 'ignored', present: false, detail: 'a folder marker needs no copy' }
     if (path.endsWith('/')) throw new AppError('key_not_mappable', `${key} ends with a slash but is not empty: NetStorage would file it as a directory.`)
     if (source.contentEncoding !== undefined && rule.metadata.contentEncoding === 'refuse') {
       throw new AppError('content_encoding_unsupported', `${key} is stored with Content-Encoding ${source.contentEncoding}, which NetStorage does not keep: viewers would get bytes they cannot read. Store it unencoded, or let the rule ignore it.`)
@@ -64,8 +71,15 @@ export async function copyObject (s3: S3Objects, { work, rule, netstorage, ledge
     }
     const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1)
     const md5 = rule.etagIsMd5 === 'auto' ? source.md5 : undefined
+    // A first upload must not arrive before the ledger knows of it; the mark is made while the body is on its way.
+    const marked = ledger?.present === true ? Promise.resolve() : copy.markPending()
+    marked.catch(() => {})
+    const beforeCommit = async (): Promise<void> => {
+      await marked
+      lease.check()
+    }
     const upload = async (from: S3Body, upFront: string | undefined) => await netstorage.upload({
-      cpCode, path, body: from.body, sizeBytes: from.sizeBytes, mtime, signal, beforeCommit: lease.check, onProgress, ...(upFront === undefined ? {} : { md5: upFront })
+      cpCode, path, body: from.body, sizeBytes: from.sizeBytes, mtime, signal, beforeCommit, onProgress, ...(upFront === undefined ? {} : { md5: upFront })
     })
     let sent
     try {
@@ -84,17 +98,28 @@ export async function copyObject (s3: S3Objects, { work, rule, netstorage, ledge
   }
 }
 
-/** Only what the ledger says this very object put there is deleted. */
-async function remove (bucket: string, key: string, cpCode: number, path: string, netstorage: NetStorageClient, ledger: ObjectRow | undefined, lease: Lease): Promise<Committed> {
-  if (ledger?.present !== true) {
-    const seen = await netstorage.stat({ cpCode, path, signal: lease.signal })
-    if (seen !== undefined) throw new Held('target_not_ours', `S3 holds no ${key}, but ${path} on NetStorage was not put there by this service: nothing is deleted.`)
-    return { outcome: 'unchanged', present: false, ...(ledger === undefined ? {} : { mtime: ledger.mtime }) }
+/**
+ * Only what the ledger says this very object put there is deleted, and by events no more of it than the brake allows;
+ * an operator who released the job has decided otherwise.
+ */
+async function remove ({ work, rule, netstorage, ledger, lease, takeDelete }: Copy): Promise<Committed> {
+  const { bucket, key, cp_code: cpCode, path } = work.doer as typeof work.doer & { cp_code: number, path: string }
+  const { signal } = lease
+  if (work.deleteByEvents && rule.deletes === 'ignore') return { outcome: 'ignored', present: ledger?.present ?? false, detail: `gone from S3, and rule ${rule.name} ignores deletes` }
+  const mtime = ledger === undefined ? {} : { mtime: ledger.mtime }
+  const maybeOurs = ledger !== undefined && (ledger.present || ledger.pending)
+  if (!maybeOurs || ledger.bucket !== bucket || ledger.key !== key) {
+    const seen = await netstorage.stat({ cpCode, path, signal })
+    if (seen === undefined) return { outcome: 'unchanged', present: false, detail: 'gone from S3, and NetStorage holds nothing there', ...mtime }
+    const owner = maybeOurs ? `is the copy of ${ledger.bucket}/${ledger.key}` : 'was not put there by this service'
+    if (!work.released) throw new Held('target_not_ours', `S3 holds no ${key}, but ${path} on NetStorage ${owner}: nothing is deleted until the job is released.`)
+  } else if (work.deleteByEvents && !await takeDelete()) {
+    throw new Held('delete_limit', `S3 holds no ${key}, but events have caused as many deletes within a minute as DELETE_LIMIT_PER_MINUTE allows: nothing is deleted until the job is released.`)
   }
-  if (ledger.bucket !== bucket || ledger.key !== key) throw new Held('target_not_ours', `${path} on NetStorage is the copy of ${ledger.bucket}/${ledger.key}: nothing is deleted.`)
   lease.check()
-  await netstorage.delete({ cpCode, path, signal: lease.signal })
-  return { outcome: 'deleted', present: false, mtime: ledger.mtime }
+  const found = await netstorage.delete({ cpCode, path, signal })
+  if (found === 'absent' && ledger?.present !== true) return { outcome: 'unchanged', present: false, detail: 'gone from S3, and NetStorage holds nothing there', ...mtime }
+  return { outcome: 'deleted', present: false, ...mtime }
 }
 
 /** Polls `stat` until it shows the size and MD5 that were sent. */

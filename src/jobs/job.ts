@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Problem } from '../errors.ts'
 import type { Job } from '../schemas.ts'
 import type { JobRequest, JobRow, JobSource, PurgeReport, TimelineEntry } from '../store/tables.ts'
 
@@ -15,6 +16,10 @@ export interface NewJob {
   solo?: boolean
   request: JobRequest
   source: JobSource
+  /** What an event says of when its change happened. */
+  hint?: { source: string, order: string | null }
+  /** Cannot be done at all: it is stored as failed, so that it is listed. */
+  problem?: Problem
   labels?: string[]
   /** A purge of its own, for jobs of kind `purge`. */
   purge?: { report: PurgeReport, edgegrid: string }

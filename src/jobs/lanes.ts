@@ -28,6 +28,10 @@ export interface Work {
   kind: 'sync' | 'upload'
   force: boolean
   onMissing: 'fail' | 'delete'
+  /** Only events want it deleted if it is missing, and no operator released them: the rule and the brake decide. */
+  deleteByEvents: boolean
+  /** An operator decided that what it was held for is right. */
+  released: boolean
   /** One for each caller that wants a purge. */
   wishes: PurgeWish[]
 }
@@ -53,9 +57,11 @@ export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string,
 
 /** Takes what waits in a lane, in order of arrival, as far as it may merge. Undefined if nothing is to be done. */
 export async function claim (tx: Tx, lane: string, now: Date): Promise<Work | undefined> {
-  const rows = await tx.kysely.selectFrom('jobs').selectAll()
-    .where('lane', '=', lane).where('state', 'in', ['queued', 'uploading']).where('merged_into', 'is', null)
+  const open = await tx.kysely.selectFrom('jobs').selectAll()
+    .where('lane', '=', lane).where('state', 'in', ['queued', 'uploading', 'held']).where('merged_into', 'is', null)
     .orderBy('id').limit(500).forUpdate().execute()
+  // What is held waits for an operator, or for a later job that does its work along with its own.
+  const rows = open.slice(0, open.findLastIndex(row => row.state !== 'held') + 1)
   const first = rows[0]
   if (first === undefined) return undefined
   const mates = first.solo ? 1 : rows.findIndex(row => row.solo || row.key !== first.key || row.bucket !== first.bucket)
@@ -70,14 +76,17 @@ export async function claim (tx: Tx, lane: string, now: Date): Promise<Work | un
   }
   await advance(tx, doer.id, sql`state = 'uploading', attempts = ${attempts}, next_attempt_at = null, sent_bytes = null,
     started_at = coalesce(started_at, ${now}::timestamptz), timeline = timeline || ${step(now, 'uploading', `attempt ${attempts}`)}::jsonb`)
-  const members = await tx.kysely.selectFrom('jobs').select(['id', 'kind', 'request']).where('merged_into', '=', doer.id).execute()
+  const members = await tx.kysely.selectFrom('jobs').select(['id', 'kind', 'request', 'source']).where('merged_into', '=', doer.id).execute()
   const all = [...members, doer]
+  const deleters = all.filter(row => row.request.onMissing === 'delete')
   return {
     doer: { ...doer, attempts },
     jobIds: all.map(row => row.id),
     kind: all.some(row => row.kind === 'sync') ? 'sync' : 'upload',
     force: all.some(row => row.request.force === true),
-    onMissing: all.some(row => row.request.onMissing === 'delete') ? 'delete' : 'fail',
+    onMissing: deleters.length > 0 ? 'delete' : 'fail',
+    deleteByEvents: deleters.every(row => row.source.type !== 'rest' && row.request.released !== true),
+    released: all.some(row => row.request.released === true),
     wishes: all.filter(row => row.kind === 'sync').map(row => row.request.purge ?? {})
   }
 }

@@ -1,17 +1,6 @@
-import { AppError } from '../errors.ts'
 import type { Store, Tx } from '../store/store.ts'
 
 const firstProbeMs = 5_000
-
-/** Whether a neutral question is refused for its credentials; any other failure says nothing about them. */
-export async function isRefused (probe: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await probe()
-    return false
-  } catch (error) {
-    return error instanceof AppError && error.credentials
-  }
-}
 
 /** What is paused, from the database, so that every replica keeps still: `s3:<bucket>`, `netstorage:<target>`, `edgegrid:<name>`. */
 export interface Pauses {

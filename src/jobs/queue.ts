@@ -94,11 +94,11 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
 }
 
 /** One transaction for all that arrived together: their rows, their wake-ups and what they owe. */
-async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<JobRow[]> {
+export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<JobRow[]> {
   const rows = items.map(item => ({
     id: newJobId(now.getTime()),
     kind: item.kind,
-    state: item.kind === 'purge' ? 'purging' as const : 'queued' as const,
+    state: item.problem !== undefined ? 'failed' as const : item.kind === 'purge' ? 'purging' as const : 'queued' as const,
     bucket: item.bucket ?? null,
     key: item.key ?? null,
     version_id: item.versionId ?? null,
@@ -108,17 +108,21 @@ async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Pro
     path: item.path ?? null,
     lane: item.target === undefined || item.path === undefined ? null : laneOf(item.target, item.cpCode ?? 0, item.path),
     solo: item.solo ?? false,
+    hint_source: item.hint?.source ?? null,
+    hint: item.hint?.order ?? null,
     request: JSON.stringify(item.request),
     source: JSON.stringify(item.source),
     labels: item.labels ?? [],
     purge: item.purge === undefined ? null : JSON.stringify(item.purge.report),
-    timeline: step(now, item.kind === 'purge' ? 'purging' : 'queued', `stored, from ${item.source.type}`),
+    error: item.problem === undefined ? null : JSON.stringify(item.problem),
+    timeline: step(now, item.problem !== undefined ? 'failed' : item.kind === 'purge' ? 'purging' : 'queued', item.problem?.detail ?? `stored, from ${item.source.type}`),
     created_at: now,
-    started_at: item.kind === 'purge' ? now : null
+    started_at: item.kind === 'purge' ? now : null,
+    finished_at: item.problem === undefined ? null : now
   }))
   const stored = await tx.kysely.insertInto('jobs').values(rows).returningAll().execute()
   const byId = new Map(stored.map(row => [row.id, row]))
-  await wake(store.boss, tx, rows.flatMap(row => row.kind !== 'purge' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
+  await wake(store.boss, tx, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
   for (const [index, { purge }] of items.entries()) {
     const row = rows[index]
     if (purge === undefined || row === undefined) continue

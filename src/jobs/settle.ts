@@ -7,6 +7,14 @@ import { callIn, owe } from './debts.ts'
 import { step } from './job.ts'
 import { advance, release, type WakeUp, type Work } from './lanes.ts'
 
+/** Writes down, before a first upload can arrive, that what will lie at the path may be ours. */
+export async function markPending (kysely: Store['kysely'], lane: string, target: string, { doer }: Work, now: Date): Promise<void> {
+  const owner = { bucket: doer.bucket as string, key: doer.key as string, pending: true }
+  await kysely.insertInto('objects')
+    .values({ lane, target, cp_code: doer.cp_code as number, path: doer.path as string, ...owner, present: false, mtime: 0, committed_at: now, job_id: doer.id })
+    .onConflict(conflict => conflict.column('lane').doUpdateSet(owner)).execute()
+}
+
 /** A copy that was verified, and what follows from it. */
 export interface Settlement {
   wakeUp: WakeUp
@@ -31,6 +39,7 @@ export async function settle (boss: Store['boss'], tx: Tx, { wakeUp, work, rule,
       bucket: doer.bucket as string,
       key: doer.key as string,
       present: done.present,
+      pending: false,
       etag: done.etag ?? null,
       version_id: done.versionId ?? null,
       size_bytes: done.sizeBytes ?? null,
@@ -67,7 +76,7 @@ export async function settle (boss: Store['boss'], tx: Tx, { wakeUp, work, rule,
     })
   }
   const owed = wants && report !== undefined ? await callIn(tx, wakeUp.lane, at, work.jobIds) : 0
-  const words = { uploaded: 'verified on NetStorage', deleted: 'deleted on NetStorage', unchanged: 'NetStorage holds these bytes already', ignored: 'a folder marker needs no copy' }[done.outcome]
+  const words = done.detail ?? { uploaded: 'verified on NetStorage', deleted: 'deleted on NetStorage', unchanged: 'NetStorage holds these bytes already', ignored: 'nothing to do' }[done.outcome]
   const outcome = done.outcome === 'unchanged' && owed > 0 ? 'purged' : done.outcome
   const over = owed === 0
   await advance(tx, doer.id, sql`

@@ -4,10 +4,12 @@ import type { NetStorageClient } from '../netstorage/client.ts'
 import type { S3Objects } from '../s3/objects.ts'
 import type { Store } from '../store/store.ts'
 import { copyObject, Held } from './copy-object.ts'
+import { takeDelete } from './delete-brake.ts'
 import type { Lease } from './dispatcher.ts'
 import { claim, LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
-import { isRefused, type Pauses } from './pauses.ts'
-import { settle } from './settle.ts'
+import type { Pauses } from './pauses.ts'
+import type { Probes, Verdict } from './probes.ts'
+import { markPending, settle } from './settle.ts'
 
 const progressMs = 500
 /** How long a lane of a paused bucket sleeps: spread, so that they do not all look at once. */
@@ -20,11 +22,14 @@ export interface SyncOptions {
   targets: ReadonlyMap<string, NetStorageClient>
   rules: () => readonly Rule[]
   pauses: Pauses
+  probes: Probes
   now: () => Date
   purgeDelayMs: number
   purgeRepeat: boolean
   verifyTimeoutMs: number
   retryMs: number
+  /** How many deletes events may cause within a minute. */
+  deleteLimitPerMinute: number
   log: { info: (fields: object, message: string) => void, warn: (fields: object, message: string) => void }
   /** Called when a copy ended, with what it did. */
   onDone: (done: { kind: string, outcome: string, count: number, bytes: number, ms: number }) => void
@@ -35,7 +40,7 @@ export interface SyncOptions {
  * repeat does no harm; what is owed to the edge is written in the transaction that says the copy is verified.
  */
 export function createSyncObject (options: SyncOptions) {
-  const { store, s3, targets, rules, pauses, now, log } = options
+  const { store, s3, targets, rules, pauses, probes, now, log } = options
 
   return async function syncObject (wakeUp: WakeUp, target: string, lease: Lease): Promise<void> {
     const startedAt = performance.now()
@@ -53,13 +58,13 @@ export function createSyncObject (options: SyncOptions) {
     try {
       const rule = rules().find(each => each.name === work.doer.rule)
       if (netstorage === undefined || rule === undefined) throw new AppError('no_rule', `The rule "${work.doer.rule}" or the target "${target}" is no longer configured.`)
-      const done = await copyObject(s3, { work, rule, netstorage, ledger, lease, verifyTimeoutMs: options.verifyTimeoutMs, onProgress: progress(work) })
+      const done = await copyObject(s3, { work, rule, netstorage, ledger, lease, verifyTimeoutMs: options.verifyTimeoutMs, markPending: async () => { await markPending(store.kysely, wakeUp.lane, target, work, now()) }, takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute), onProgress: progress(work) })
       await store.withTx(async tx => { await settle(store.boss, tx, { wakeUp, work, rule, target, done, now: now(), purgeDelayMs: options.purgeDelayMs, purgeRepeat: options.purgeRepeat }) })
       const fields = { jobId: work.doer.id, key: work.doer.key, outcome: done.outcome, sizeBytes: done.sizeBytes, attempt: work.doer.attempts, ms: Math.round(performance.now() - startedAt) }
       log.info(fields, done.outcome)
       options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, ms: fields.ms })
     } catch (error) {
-      await fail(error, work, wakeUp, target, netstorage, lease)
+      await fail(error, work, wakeUp, target, lease)
     }
   }
 
@@ -86,15 +91,16 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /** Decides what a failure means: a pause of the target, another attempt, or the end. */
-  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, netstorage: NetStorageClient | undefined, lease: Lease): Promise<void> {
+  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease): Promise<void> {
     if (error instanceof LeaseLost || lease.signal.reason instanceof LeaseLost) throw error
     const stopping = lease.signal.aborted
     const known = toAppError(error)
     const problem = toProblem(known)
-    const pause = known.credentials && netstorage !== undefined ? await findPause(known, work, target, netstorage) : undefined
+    const { pause, verdict } = await judge(known, work, target)
     const at = now()
     const delayMs = Math.max(1000 * Math.min(900, 2 ** (work.doer.attempts - 1)) * (0.75 + Math.random() / 2), (known.retryAfterSeconds ?? 0) * 1000)
-    const mayRetry = known.retryable && at.getTime() + delayMs - work.doer.created_at.getTime() < options.retryMs
+    // Whether it is the object or the credentials cannot always be told: then time must show.
+    const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - work.doer.created_at.getTime() < options.retryMs
     await store.withTx(async tx => {
       if (stopping) await requeue(tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
@@ -112,9 +118,11 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /** A refusal of credentials pauses only if a neutral question is refused too; else it is about this object alone. */
-  async function findPause (error: AppError, work: Work, target: string, netstorage: NetStorageClient): Promise<string | undefined> {
-    const { bucket, cp_code: cpCode } = work.doer as { bucket: string, cp_code: number }
-    if (error.code === 's3_forbidden') return await isRefused(async () => { await s3.probeBucket(bucket) }) ? `s3:${bucket}` : undefined
-    return await isRefused(async () => await netstorage.stat({ cpCode, path: '' })) ? `netstorage:${target}` : undefined
+  async function judge (error: AppError, work: Work, target: string): Promise<{ pause?: string, verdict?: Verdict }> {
+    if (!error.credentials) return {}
+    const [name, verdict] = error.code.startsWith('s3_')
+      ? [`s3:${work.doer.bucket}`, await probes.s3(work.doer.bucket as string)]
+      : [`netstorage:${target}`, await probes.netstorage(target)]
+    return { verdict, ...(verdict === 'refused' ? { pause: name } : {}) }
   }
 }

@@ -1,7 +1,8 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { sweep } from './lanes.ts'
-import { isRefused, type Pauses } from './pauses.ts'
+import type { Pauses } from './pauses.ts'
+import type { Verdict } from './probes.ts'
 
 const tickMs = 1000
 const sweepEveryTicks = 5
@@ -14,7 +15,7 @@ export interface UpkeepOptions {
   /** How long finished jobs are kept. */
   retentionMs: number
   /** The neutral question to each kind of paused target, by what stands before the colon of its name; absent where no work is done. */
-  probes?: Record<string, (which: string) => Promise<void>>
+  probes?: Record<string, (which: string) => Promise<Verdict>>
   onResumed?: () => void
   log: { warn: (fields: object, message: string) => void }
 }
@@ -30,8 +31,8 @@ export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResume
     if (probes === undefined) return
     for (const name of await pauses.takeProbes()) {
       const [kind = '', which = ''] = name.split(/:(.*)/s)
-      // Only a refusal says that the credentials are still wrong; whatever else fails is for the jobs to meet.
-      if (await isRefused(async () => { await probes[kind]?.(which) })) continue
+      // Where nothing neutral can be asked, the jobs themselves find out.
+      if (await probes[kind]?.(which) === 'refused') continue
       await pauses.resume(name)
       onResumed?.()
     }

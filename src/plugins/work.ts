@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
-import { AppError } from '../errors.ts'
 import { startDispatcher } from '../jobs/dispatcher.ts'
+import { createProbes } from '../jobs/probes.ts'
 import { startPlanner } from '../jobs/purge-planner.ts'
 import { createSyncObject } from '../jobs/sync-object.ts'
 import { startUpkeep } from '../jobs/upkeep.ts'
@@ -38,10 +38,12 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       }
     }
   })
+  const probes = createProbes({ store, s3, targets, cpCodeOf: name => config.targets[name]?.cpCodes[0] })
   const syncObject = createSyncObject({
     store,
     s3,
     targets,
+    probes,
     pauses,
     now,
     log,
@@ -50,6 +52,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     purgeRepeat: config.purge.repeatMs > 0,
     verifyTimeoutMs: config.verifyTimeoutMs,
     retryMs: config.retryMs,
+    deleteLimitPerMinute: config.deleteLimitPerMinute,
     onDone ({ kind, outcome, count, bytes, ms }) {
       metrics.uploadBytes.inc(bytes)
       metrics.stage.observe({ stage: 'copy' }, ms / 1000)
@@ -71,11 +74,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     now,
     log,
     retentionMs: config.retentionDays * 86_400_000,
-    probes: {
-      s3: async bucket => { await s3.probeBucket(bucket) },
-      netstorage: async name => { await targets.get(name)?.stat({ cpCode: config.targets[name]?.cpCodes[0] as number, path: '' }) },
-      edgegrid: async name => { if (!await planner.probe(name)) throw new AppError('purge_forbidden', 'the probe was refused') }
-    },
+    probes: { ...probes, edgegrid: async name => await planner.probe(name) ? 'fine' : 'refused' },
     onResumed () {
       dispatcher.kick()
       planner.kick()

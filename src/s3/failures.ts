@@ -24,7 +24,7 @@ interface Fault {
 }
 
 const forbidden = new Set([
-  'ExpiredToken', 'ExpiredTokenException', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AccessDenied',
+  'ExpiredToken', 'ExpiredTokenException', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch',
   'RequestTimeTooSkewed', 'CredentialsProviderError', 'TokenProviderError'
 ])
 const wrongRegion = new Set(['PermanentRedirect', 'TemporaryRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'])
@@ -54,7 +54,7 @@ export function toS3Error (error: unknown, attempt: S3Attempt): AppError {
   if (verdict !== undefined) return new AppError(verdict[0], `${answered} ${verdict[1]}`, { cause })
   if (forbidden.has(name) || status === 401 || status === 403) {
     const said = status === 0 ? `No AWS credentials for ${what}: ${message.replace(/\.$/, '')}.` : answered
-    return new AppError('s3_forbidden', `${said} ${forbiddenAdvice(name)}`, { cause })
+    return new AppError(forbidden.has(name) || status === 401 ? 's3_forbidden' : 's3_access_denied', `${said} ${forbiddenAdvice(name)}`, { cause })
   }
   // A HEAD carries no code, and this is how an expired token shows in it.
   if (status === 400 && attempt.action === 'HeadBucket') return new AppError('s3_forbidden', `${answered} ${forbiddenAdvice(name)}`, { cause })

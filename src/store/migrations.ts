@@ -10,6 +10,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of first) await sql.raw(statement).execute(db)
     }
+  },
+  '0002-hints': {
+    async up (db) {
+      for (const statement of hints) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -81,4 +86,17 @@ const first = [
     name text primary key, reason text not null,
     since timestamptz(3) not null, next_probe_at timestamptz(3) not null
   )`
+]
+
+/** Events in: which were seen, what order they claim, and how many deletes they caused. */
+const hints = [
+  'alter table jobs add column hint_source text, add column hint text collate "C"',
+  'create index jobs_hint on jobs (key, bucket, hint_source, hint) where hint is not null',
+  'drop index jobs_lane_open',
+  'create index jobs_lane_open on jobs (lane, id) where state in (\'queued\', \'uploading\', \'held\')',
+  'create table hints (identity text primary key, job_id uuid not null, seen_at timestamptz(3) not null)',
+  'create index hints_seen on hints (seen_at)',
+  'create table deletes (at timestamptz(3) not null)',
+  'create index deletes_at on deletes (at)',
+  'alter table objects add column pending boolean not null default false'
 ]

@@ -6,6 +6,8 @@ export interface JobRequest {
   force?: boolean
   onMissing?: 'fail' | 'delete'
   purge?: PurgeWish
+  /** An operator let it go on although it was held. */
+  released?: boolean
 }
 
 /** The `purge` member of a request: what it says replaces what the rule says. */
@@ -64,6 +66,10 @@ export interface JobsTable {
   lane: string | null
   /** May not merge with others of its lane: it pins a version, a path or a CP code of its own. */
   solo: Defaulted<boolean>
+  /** Whose events may be put in order by `hint`; null for what is no event. */
+  hint_source: string | null
+  /** When the change happened, as text that sorts; null where the source gives no order. */
+  hint: string | null
   request: Json<JobRequest>
   source: Json<JobSource>
   labels: Defaulted<string[]>
@@ -92,6 +98,8 @@ export interface ObjectsTable {
   bucket: string
   key: string
   present: boolean
+  /** A first upload has begun and may have arrived, though nobody saw it: what lies there may be ours. */
+  pending: Defaulted<boolean>
   etag: string | null
   version_id: string | null
   size_bytes: number | null
@@ -150,6 +158,19 @@ export interface PurgesTable {
   job_ids: string[]
 }
 
+/** An event that was received: a repeat of it leads to its job. */
+export interface HintsTable {
+  /** A digest of what makes two deliveries the same event. */
+  identity: string
+  job_id: string
+  seen_at: Timestamp
+}
+
+/** When an event made this service delete something: the brake counts them. */
+export interface DeletesTable {
+  at: Timestamp
+}
+
 /** What is paused because its credentials are refused, until a probe succeeds. */
 export interface PausesTable {
   name: string
@@ -165,6 +186,8 @@ export interface Tables {
   waiters: WaitersTable
   purges: PurgesTable
   pauses: PausesTable
+  hints: HintsTable
+  deletes: DeletesTable
 }
 
 /** A job as the database returns it. */

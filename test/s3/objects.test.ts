@@ -133,7 +133,7 @@ t.test('what is missing is told apart by a GET, also where a HEAD asked', async 
 
 t.test('refusals of S3 keep their meaning over the wire, and no credentials', async (t) => {
   const table: Array<[number, string, string, Record<string, string>?]> = [
-    [403, 'AccessDenied', 's3_forbidden'], [400, 'ExpiredToken', 's3_forbidden'], [403, 'SignatureDoesNotMatch', 's3_forbidden'],
+    [403, 'AccessDenied', 's3_access_denied'], [400, 'ExpiredToken', 's3_forbidden'], [403, 'SignatureDoesNotMatch', 's3_forbidden'],
     [403, 'InvalidAccessKeyId', 's3_forbidden'], [403, 'InvalidObjectState', 'object_archived'], [404, 'NoSuchVersion', 'object_not_found'],
     [405, 'MethodNotAllowed', 'object_not_found', { 'x-amz-delete-marker': 'true' }], [503, 'SlowDown', 's3_unavailable'], [500, 'InternalError', 's3_unavailable'],
     [301, 'PermanentRedirect', 's3_refused', { 'x-amz-bucket-region': 'eu-west-1' }], [400, 'InvalidArgument', 's3_refused']
@@ -217,7 +217,7 @@ t.test('the probe asks for the bucket alone', async (t) => {
   t.match(door.seen, [{ method: 'HEAD', target: /^\/assets\/?(?:\?|$)/ }])
   await t.rejects(objects.probeBucket('none'), { code: 'bucket_not_found' })
   follow({ status: 403 }, { status: 400 }, { status: 400, headers: { 'x-amz-bucket-region': 'eu-west-1' } })
-  await t.rejects(objects.probeBucket('assets'), { code: 's3_forbidden' })
+  await t.rejects(objects.probeBucket('assets'), { code: 's3_access_denied' })
   await t.rejects(objects.probeBucket('assets'), { code: 's3_forbidden' })
   await t.rejects(objects.probeBucket('assets'), { code: 's3_refused', message: /in eu-west-1/ })
 })
