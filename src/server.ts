@@ -22,6 +22,6 @@ async function main (): Promise<void> {
 }
 
 main().catch((error: Error) => {
-  process.stderr.write(`${error instanceof ConfigError || error.name === 'FolderLocked' ? error.message : error.stack ?? String(error)}\n`)
+  process.stderr.write(`${error instanceof ConfigError || error.name === 'StoreRefused' ? error.message : error.stack ?? String(error)}\n`)
   process.exit(1)
 })

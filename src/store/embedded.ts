@@ -6,7 +6,7 @@ import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } f
 import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
-import { bossDatabase, bossOptions, migrate, ping, type Store, type StoreLog } from './store.ts'
+import { bossDatabase, bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
 
 export interface EmbeddedOptions {
@@ -20,7 +20,7 @@ export interface EmbeddedOptions {
 
 /**
  * PostgreSQL in a worker thread, for one process: PGlite with real fsync, behind a pool of one connection. Throws
- * FolderLocked if the folder is another process's.
+ * StoreRefused if the folder is another process's, or not one of ours.
  */
 export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20_000 }: EmbeddedOptions): Promise<Store> {
   const root = resolve(dir)
@@ -115,7 +115,7 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
   } catch (error) {
     closing = true
     await worker.terminate()
-    throw error
+    throw new StoreRefused(`The embedded database in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
   return {
     async ask (text, values) {

@@ -28,7 +28,7 @@ async function open (): Promise<PGlite> {
   const versionFile = join(dir, 'PG_VERSION')
   if (!existsSync(versionFile)) await makeCluster()
   const found = readFileSync(versionFile, 'utf8').trim()
-  if (Number(found) > Number(pgMajor)) throw new Error(`${dir} was made by PostgreSQL ${found}, newer than this version of the service can open.`)
+  if (found !== pgMajor) throw new Error(`it was made by PostgreSQL ${found}, and this version of the service opens ${pgMajor} only. Run the version that made it, or give this one a DATA_DIR of its own.`)
   const db = await PGlite.create({
     fs: new DurableFs(dir, () => { Atomics.add(fsyncs, 0, 1) }),
     startParams: [...PGlite.defaultStartParams.filter(each => each !== '-F'), '-c', 'fsync=on', '-c', 'wal_sync_method=fsync', '-c', 'shared_buffers=32MB'],
@@ -38,7 +38,7 @@ async function open (): Promise<PGlite> {
   const before = Atomics.load(fsyncs, 0)
   await db.exec('create table if not exists public.durability (at timestamptz); truncate public.durability; insert into public.durability values (now())')
   const { rows } = await db.query<{ fsync: string }>('show fsync')
-  if (rows[0]?.fsync !== 'on' || Atomics.load(fsyncs, 0) === before) throw new Error(`The embedded database does not bring its writes to disk in ${dir}. Use PostgreSQL by DATABASE_URL instead.`)
+  if (rows[0]?.fsync !== 'on' || Atomics.load(fsyncs, 0) === before) throw new Error('its writes do not reach the disk. Use PostgreSQL by DATABASE_URL instead.')
   return db
 }
 

@@ -1,15 +1,16 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { PgBoss } from 'pg-boss'
-import { bossDatabase, bossOptions, migrate, ping, type Store, type StoreLog } from './store.ts'
+import { bossDatabase, bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
 
 const int8 = 20
 /** Any number that no other user of the database takes for an advisory lock. */
 const startLock = 7_263_910_442
 
-/** A PostgreSQL server that any number of replicas share. */
+/** A PostgreSQL server that any number of replicas share. Throws StoreRefused if it cannot be reached or used. */
 export async function postgres ({ url, log, max = 10 }: { url: string, log: StoreLog, max?: number }): Promise<Store> {
+  if (!URL.canParse(url)) throw new StoreRefused('DATABASE_URL is not a valid URL: escape what is special in user name and password, such as # as %23.')
   const pool = new pg.Pool({
     connectionString: url,
     max,
@@ -22,7 +23,10 @@ export async function postgres ({ url, log, max = 10 }: { url: string, log: Stor
   const boss = new PgBoss({ ...bossOptions, db: { executeSql: async (text, values) => await pool.query(text, values) } })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
   // Replicas that start together would trip over each other's CREATE statements: one after the other.
-  const starter = await pool.connect()
+  const starter = await pool.connect().catch(async cause => {
+    await pool.end()
+    throw new StoreRefused(`PostgreSQL at ${new URL(url).host} cannot be used: ${words(cause)}. Check DATABASE_URL, and that the server runs and lets this service in.`, { cause })
+  })
   try {
     await starter.query('select pg_advisory_lock($1)', [startLock])
     await starter.query('create schema if not exists edgeferry')
@@ -44,4 +48,9 @@ export async function postgres ({ url, log, max = 10 }: { url: string, log: Stor
       await kysely.destroy()
     }
   }
+}
+
+/** Where a name has several addresses, the message is empty and the code says it all. */
+function words ({ message, code }: Error & { code?: string }): string {
+  return message === '' ? code ?? 'no reason given' : message
 }

@@ -28,6 +28,11 @@ export interface Store {
   close: () => Promise<void>
 }
 
+/** The database cannot be used as it is; the message says why and what to do, and holds no secret. */
+export class StoreRefused extends Error {
+  override readonly name = 'StoreRefused'
+}
+
 /** Where warnings of the store go. */
 export interface StoreLog { info: (fields: object, message: string) => void, warn: (fields: object, message: string) => void, error: (fields: object, message: string) => void }
 
@@ -38,7 +43,7 @@ export const bossOptions = { schema: 'pgboss', schedule: false, monitorIntervalS
 export async function migrate (kysely: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db: kysely, provider: { getMigrations: async () => migrations }, migrationTableSchema: 'edgeferry' })
   const { error } = await migrator.migrateToLatest()
-  if (error !== undefined) throw new Error(`The database could not be brought up to date: ${(error as Error).message}`, { cause: error })
+  if (error !== undefined) throw new StoreRefused(`The database could not be brought up to date: ${(error as Error).message}`, { cause: error })
 }
 
 /** pg-boss's view of a transaction of ours. */

@@ -94,7 +94,7 @@ t.test('embedded', async t => {
   })
 
   t.test('a second user of the folder is refused in words', async t => {
-    await t.rejects(embedded({ dir: join(dir, 'a'), log }), { name: 'FolderLocked', message: /in use by another process.*DATABASE_URL/ })
+    await t.rejects(embedded({ dir: join(dir, 'a'), log }), { name: 'StoreRefused', message: /in use by another process.*DATABASE_URL/ })
   })
 })
 
