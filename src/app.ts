@@ -19,16 +19,22 @@ import uploadRoutes from '../routes/upload.ts'
 export interface AppOptions {
   /** The clock of jobs and purges. */
   now?: () => Date
+  /** After which a silent worker loses its lanes (15). */
+  heartbeatSeconds?: number
   logger?: FastifyServerOptions['logger']
 }
 
 /** The whole house on one page: plugins, then routes. It listens to nothing yet. */
-export async function buildApp (config: Config, { now = () => new Date(), logger }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (config: Config, { now = () => new Date(), heartbeatSeconds, logger }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     bodyLimit: 1024 * 1024,
     genReqId: () => randomUUID(),
     requestIdHeader: 'x-request-id',
     forceCloseConnections: 'idle',
+    // The store closes last, so whoever still reaches us at the end is answered like anybody else.
+    return503OnClosing: false,
+    // A first start on a slow disk, or behind another replica's migration, takes as long as it takes.
+    pluginTimeout: 0,
     logController: new LogController({ disableRequestLogging: true }),
     logger: logger ?? {
       level: config.logLevel,
@@ -43,7 +49,7 @@ export async function buildApp (config: Config, { now = () => new Date(), logger
   await app.register(openapi)
   await app.register(auth, { config })
   await app.register(clients, { config, now })
-  await app.register(work, { config, now })
+  await app.register(work, { config, now, heartbeatSeconds })
   await app.register(jobs, { config, now })
 
   await app.register(healthRoutes)

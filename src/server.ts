@@ -1,5 +1,9 @@
 import { buildApp } from './app.ts'
 import { ConfigError, loadConfig } from './config.ts'
+import { StoreRefused } from './store/store.ts'
+
+/** What is left of the time to stop, after the drain, for answers on their way and the database to close. */
+const closingMs = 5000
 
 /** The process: environment, listen, signals. Nothing else. */
 async function main (): Promise<void> {
@@ -10,18 +14,40 @@ async function main (): Promise<void> {
     if (stopping) return
     stopping = true
     app.log.info({ signal }, 'stopping: running copies may finish')
-    app.beginStop()
-    app.close().then(() => { process.exit(0) }, error => {
+    setTimeout(() => {
+      app.log.error('the stop hangs: leaving; what is not done goes on at the next start')
+      process.exit(1)
+    }, config.shutdownTimeoutMs + closingMs).unref()
+    // The listener stays until nothing runs any more, so that /readyz can say why, and nobody is refused meanwhile.
+    app.drain().then(async () => { await app.close() }).then(() => { process.exit(0) }, error => {
       app.log.error({ err: error }, 'the stop failed')
       process.exit(1)
     })
   }
   process.on('SIGTERM', () => { stop('SIGTERM') })
   process.on('SIGINT', () => { stop('SIGINT') })
-  await app.listen({ host: config.host, port: config.port })
+  // Node itself would print every property of the error, and foreign errors carry requests.
+  process.on('uncaughtException', error => {
+    app.log.fatal({ err: error }, 'an error that nobody expected: leaving; what is not done goes on at the next start')
+    process.exit(70)
+  })
+  try {
+    await app.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await app.close()
+    throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? new PortTaken(config.host, config.port) : error
+  }
+}
+
+/** Another process listens where this one should. */
+class PortTaken extends Error {
+  constructor (host: string, port: number) {
+    super(`Port ${port} of ${host} is taken by another process. Stop that one, or set PORT to a free one.`)
+  }
 }
 
 main().catch((error: Error) => {
-  process.stderr.write(`${error instanceof ConfigError || error.name === 'StoreRefused' ? error.message : error.stack ?? String(error)}\n`)
+  const isPlain = [ConfigError, StoreRefused, PortTaken].some(kind => error instanceof kind)
+  process.stderr.write(`${isPlain ? error.message : error.stack ?? String(error)}\n`)
   process.exit(1)
 })

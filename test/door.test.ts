@@ -118,6 +118,9 @@ t.test('what is not known of an object is an empty answer', async t => {
 t.test('readiness tells each check, and stopping turns it off', async t => {
   t.match((await open.inject('/readyz?verbose')).json(), { ready: true, checks: [{ name: 'database', ok: true }] })
   t.match((await open.inject('/metrics')).body, /edgeferry_queue_depth\{queue="jobs"\} \d/)
-  open.beginStop()
-  t.equal((await open.inject('/readyz')).statusCode, 503)
+  const drained = open.drain()
+  const answer = await open.inject('/readyz?verbose')
+  t.match({ status: answer.statusCode, ...answer.json() }, { status: 503, ready: false, checks: [{}, { name: 'stopping', ok: false }] })
+  t.equal(answer.headers.connection, 'close', 'callers are to look for another replica')
+  await drained
 })

@@ -13,7 +13,7 @@ export interface Queue {
   add: (job: NewJob) => Promise<JobRow>
   find: (id: string) => Promise<JobRow | undefined>
   list: (filter: JobFilter) => Promise<JobRow[]>
-  /** The job as it is when it ends, or after `ms`. */
+  /** The job as it is when it ends, or after `ms`, or when the service stops. */
   wait: (id: string, ms: number) => Promise<JobRow | undefined>
   object: (bucket: string, key: string) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   close: () => void
@@ -31,6 +31,7 @@ const waitPollMs = 100
 export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
   const waiters = new Map<string, Set<() => void>>()
   let polling: NodeJS.Timeout | undefined
+  let closed = false
 
   /** One query for all who wait, however many they are; it sees what any replica did. */
   async function poll (): Promise<void> {
@@ -64,6 +65,7 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
     },
     list: async filter => await selectJobs(store.kysely, filter).execute(),
     async wait (id, ms) {
+      if (closed) return await find(id)
       await new Promise<void>(resolve => {
         const mine = waiters.get(id) ?? new Set()
         waiters.set(id, mine)
@@ -87,6 +89,7 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
       })))
     },
     close () {
+      closed = true
       clearTimeout(polling)
       for (const all of waiters.values()) for (const done of all) done()
     }

@@ -26,8 +26,6 @@ declare module 'fastify' {
     jobs: Jobs
     /** Brings the gauges of the queues up to date. */
     measureQueues: () => Promise<void>
-    /** From here on `/readyz` says no. */
-    beginStop: () => void
   }
 }
 
@@ -40,8 +38,6 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
   const show = (row: JobRow) => toJob(row, link(row.id), true)
   const requests = createRequests({ rules: () => config.rules, buckets: config.s3.buckets, cpCodes: Object.values(config.targets).flatMap(target => target.cpCodes), hosts: config.purge.hosts })
-  let stopping = false
-  app.decorate('beginStop', () => { stopping = true })
   app.decorate('jobs', {
     sync: async (body, source) => show(await queue.add(requests.sync(body, source))),
     upload: async (body, source) => show(await queue.add(requests.upload(body, source))),
@@ -57,10 +53,11 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     },
     object: queue.object,
     async health () {
+      const stopping = app.isDraining()
       const database = await store.ping().then(() => undefined, (error: Error) => error.message)
       const checks = [
         { name: 'database', ok: database === undefined, ...(database === undefined ? {} : { detail: 'does not answer' }) },
-        { name: 'stopping', ok: !stopping, ...(stopping ? { detail: 'no new work is taken' } : {}) },
+        { name: 'stopping', ok: !stopping, ...(stopping ? { detail: 'running copies may finish; what is asked for now is stored, and done by another replica or after the next start' } : {}) },
         ...[...pauses.reasons()].map(([name, detail]) => ({ name, ok: false, detail }))
       ]
       // A paused target loses nothing and must not take the service out of its load balancer.

@@ -10,16 +10,31 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Looks for work now instead of at the next poll. */
     kick: () => void
+    /** Takes no more work and resolves when none runs: copies may finish, then give back what is left. Meanwhile requests are served. */
+    drain: () => Promise<void>
+    isDraining: () => boolean
   }
 }
 
+/** Shares of the shutdown time: when copies are aborted, and when nothing is waited for any longer. */
+const abortAt = 0.8
+const leaveAt = 0.9
+
 /** What works in the background: the copies, the purges and the upkeep, started in this order and ended in reverse. */
-export default fp<{ config: Config, now: () => Date }>(async (app, { config, now }) => {
+export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number | undefined }>(async (app, { config, now, heartbeatSeconds }) => {
   const { log, metrics } = app
   const { store, s3, targets, purge, pauses } = app.clients
+  let drained: Promise<void> | undefined
+  const drainBy = (stopAll: () => Promise<void>): void => {
+    app.decorate('drain', async () => { await (drained ??= within(config.shutdownTimeoutMs * leaveAt, stopAll())) })
+    app.decorate('isDraining', () => drained !== undefined)
+    app.addHook('onClose', async () => { await app.drain() })
+    // Callers that keep their connection should find a replica that stays.
+    app.addHook('onRequest', async (_request, reply) => { if (drained !== undefined) reply.header('connection', 'close') })
+  }
   if (config.role === 'web') {
     const upkeep = startUpkeep({ store, pauses, now, log, retentionMs: Infinity })
-    app.addHook('onClose', async () => { await upkeep.stop() })
+    drainBy(upkeep.stop)
     app.decorate('kick', () => {})
     return
   }
@@ -64,6 +79,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     store,
     targets: [...targets.keys()],
     concurrency: config.concurrency,
+    heartbeatSeconds,
     isPaused: target => pauses.reasons().has(`netstorage:${target}`),
     run: syncObject,
     log
@@ -84,9 +100,15 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     dispatcher.kick()
     planner.kick()
   })
-  app.addHook('onClose', async () => {
-    await upkeep.stop()
-    await dispatcher.stop(config.shutdownTimeoutMs)
+  drainBy(async () => {
+    await Promise.all([upkeep.stop(), dispatcher.stop(config.shutdownTimeoutMs * abortAt)])
     await planner.stop()
   })
 }, { name: 'work', dependencies: ['clients'] })
+
+/** Waits no longer than `ms` for an end; what then still hangs is repeated after the next start. */
+async function within (ms: number, end: Promise<void>): Promise<void> {
+  let late: NodeJS.Timeout | undefined
+  await Promise.race([end, new Promise<void>(resolve => { late = setTimeout(resolve, Math.max(ms, 1000)) })])
+  clearTimeout(late)
+}
