@@ -1,18 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
 import { testConfig } from './app.ts'
+import { makeDataDir } from './data-dir.ts'
 
-const dir = await mkdtemp(join(tmpdir(), 'edgeferry-door-'))
 // Nothing answers at the other sides, so that jobs stay as they are stored.
-const locked = await buildApp(testConfig({ DATA_DIR: join(dir, 'a'), API_TOKENS: 'ops:a-long-secret-for-ops,ci:another-long-secret' }), { logger: false })
-const open = await buildApp(testConfig({ DATA_DIR: join(dir, 'b') }), { logger: false })
-t.teardown(async () => {
-  await Promise.all([locked.close(), open.close()])
-  await rm(dir, { recursive: true })
-})
+const locked = await buildApp(testConfig({ DATA_DIR: await makeDataDir(t), API_TOKENS: 'ops:a-long-secret-for-ops,ci:another-long-secret' }), { logger: false })
+const open = await buildApp(testConfig({ DATA_DIR: await makeDataDir(t) }), { logger: false })
+t.teardown(async () => { await Promise.all([locked.close(), open.close()]) })
 
 const body = { bucket: 'example-assets', key: 'a.css' }
 

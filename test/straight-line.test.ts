@@ -1,21 +1,18 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t from 'tap'
 import { bucket, startSandbox } from '../sandbox/sandbox.ts'
 import { syntheticHashes } from '../sandbox/s3/synthetic.ts'
 import { buildApp } from '../src/app.ts'
 import { testConfig } from './app.ts'
+import { makeDataDir } from './data-dir.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'edgeferry-line-'))
+const dir = await makeDataDir(t)
 const sandbox = await startSandbox()
 Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'sandbox-access-key', AWS_SECRET_ACCESS_KEY: 'sandbox-secret-key' })
 const app = await buildApp(testConfig({ ...sandbox.env, DATA_DIR: dir, PURGE_REPEAT_SECONDS: '0', VERIFY_TIMEOUT_SECONDS: '1', STALL_TIMEOUT_SECONDS: '2' }), { logger: false })
 t.teardown(async () => {
   await app.close()
   await sandbox.close()
-  rmSync(dir, { recursive: true })
 })
 const { s3, netstorage, fastPurge } = sandbox
 

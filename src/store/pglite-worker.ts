@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite, types } from '@electric-sql/pglite'
-import { DurableFs, fsyncPath, fsyncTree } from './durable-fs.ts'
+import { makeCluster } from './cluster.ts'
+import { DurableFs } from './durable-fs.ts'
 
 /** A statement for the one session, and what came of it. */
 export interface Ask { id: number, text: string, values?: unknown[] }
@@ -12,21 +13,9 @@ const { dir, fsyncs } = workerData as { dir: string, fsyncs: Int32Array }
 const port = parentPort as NonNullable<typeof parentPort>
 const pgMajor = '18'
 
-/** A cluster is made aside, brought to disk whole and renamed: a power cut leaves all of it or nothing. */
-async function makeCluster (): Promise<void> {
-  const aside = `${dir}.init`
-  rmSync(aside, { recursive: true, force: true })
-  mkdirSync(dirname(dir), { recursive: true })
-  const fresh = await PGlite.create({ dataDir: aside })
-  await fresh.close()
-  fsyncTree(aside)
-  renameSync(aside, dir)
-  fsyncPath(dirname(dir))
-}
-
 async function open (): Promise<PGlite> {
   const versionFile = join(dir, 'PG_VERSION')
-  if (!existsSync(versionFile)) await makeCluster()
+  if (!existsSync(versionFile)) await makeCluster(dir)
   const found = readFileSync(versionFile, 'utf8').trim()
   if (found !== pgMajor) throw new Error(`it was made by PostgreSQL ${found}, and this version of the service opens ${pgMajor} only. Run the version that made it, or give this one a DATA_DIR of its own.`)
   const db = await PGlite.create({

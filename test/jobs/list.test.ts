@@ -1,18 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { CompiledQuery, sql } from 'kysely'
 import t from 'tap'
 import { selectJobs, type JobFilter } from '../../src/jobs/list.ts'
 import { embedded } from '../../src/store/embedded.ts'
+import { makeDataDir } from '../data-dir.ts'
 
 t.test('with 200,000 jobs no list scans the table', async t => {
-  const dir = mkdtempSync(join(tmpdir(), 'edgeferry-list-'))
+  const dir = await makeDataDir(t)
   const store = await embedded({ dir, log: { info () {}, warn () {}, error () {} } })
-  t.teardown(async () => {
-    await store.close()
-    rmSync(dir, { recursive: true })
-  })
+  t.teardown(async () => { await store.close() })
   await sql`
     insert into jobs (id, kind, state, bucket, key, lane, request, source, labels, timeline, created_at)
     select (regexp_replace(lpad(to_hex((extract(epoch from '2026-01-01'::timestamptz + n * interval '1 second') * 1000)::bigint), 12, '0'), '^(.{8})(.{4})$', '\\1-\\2') || '-7000-8000-000000000000')::uuid,

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { embedded } from '../../src/store/embedded.ts'
 import { postgres } from '../../src/store/postgres.ts'
 import type { Store } from '../../src/store/store.ts'
+import { makeDataDir } from '../data-dir.ts'
 import { startPostgres } from '../postgres-server.ts'
 
 const log = { info () {}, warn () {}, error () {} }
@@ -100,9 +101,10 @@ t.test('embedded', async t => {
 
 t.test('kill -9 frees the folder and loses nothing that was acknowledged', async t => {
   const writer = fileURLToPath(new URL('./writer.ts', import.meta.url))
+  const killed = await makeDataDir(t)
   const acknowledged: string[] = []
   for (const round of ['a', 'b']) {
-    const child = spawn(process.execPath, [...process.execArgv, writer, join(dir, 'killed'), round], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [...process.execArgv, writer, killed, round], { stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
     await new Promise<void>(resolve => {
       child.stdout.on('data', chunk => {
@@ -113,7 +115,7 @@ t.test('kill -9 frees the folder and loses nothing that was acknowledged', async
     })
     acknowledged.push(...text.split('\n').slice(0, -1))
   }
-  const store = await embedded({ dir: join(dir, 'killed'), log })
+  const store = await embedded({ dir: killed, log })
   t.teardown(async () => { await store.close() })
   const found = new Set((await store.kysely.selectFrom('pauses').select('name').execute()).map(row => row.name))
   t.same(acknowledged.filter(name => !found.has(name)), [])
