@@ -37,6 +37,11 @@ export const catalogue = {
   not_finished: { status: 504, title: 'The job did not finish in the time the caller gave it' },
   cancelled: { status: 409, title: 'The job was cancelled' },
 
+  // What SNS, or whoever claims to be it, sent.
+  sns_malformed: { status: 400, title: 'The body is not a message of Amazon SNS' },
+  sns_refused: { status: 403, title: 'The SNS message is not one this service obeys' },
+  sns_unverifiable: { status: 503, title: 'The SNS message cannot be verified now', retryable: true },
+
   // What S3 said of an object.
   object_not_found: { status: 404, title: 'S3 holds no such object' },
   bucket_not_found: { status: 404, title: 'S3 has no such bucket' },
