@@ -18,8 +18,13 @@ export function refuse (status: number, reason: string): Answer {
 }
 
 /** A write that was done: no Content-Type, as recorded. */
-export function done (word: '' | 'deleted\n' | 'successful\n' | 'renamed\n'): Answer {
+export function done (word: 'deleted\n' | 'successful\n' | 'renamed\n'): Answer {
   return { status: 200, body: word }
+}
+
+/** An upload that is stored: an empty body; 200 as recorded, or the 204 of the documents. */
+export function acknowledged (status: number): Answer {
+  return { status }
 }
 
 /** An XML answer. */

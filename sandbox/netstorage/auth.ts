@@ -35,12 +35,12 @@ const TOLERATED = 'x-akamai-nskit'
 export function readSignedValues (raw: string[]): SignedValues | Refusal {
   const values: Partial<SignedValues> = {}
   for (let index = 0; index < raw.length; index += 2) {
-    const name = (raw[index] ?? '').toLowerCase()
+    const [name, value] = [String(raw[index]).toLowerCase(), String(raw[index + 1])]
     if (!name.startsWith('x-akamai-') || name === TOLERATED) continue
     const member = SIGNED[name]
     if (member === undefined) return { refusal: `the header ${name} is not one of the API` }
     if (values[member] !== undefined) return { refusal: `the header ${name} came twice` }
-    values[member] = (raw[index + 1] ?? '').replace(/^[ \t]+|[ \t]+$/g, '')
+    values[member] = value.replace(/^[ \t]+|[ \t]+$/g, '')
   }
   const { action, authData, authSign } = values
   if (action === undefined) return { refusal: 'no X-Akamai-ACS-Action: not an API call' }

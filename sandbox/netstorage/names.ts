@@ -44,10 +44,10 @@ export function splitName (name: ByteName): { directory: ByteName, base: ByteNam
   return { directory: name.slice(0, cut) || '/', base: name.slice(cut + 1) }
 }
 
-/** What makes a name too long, in words; undefined when it is not. */
-export function tooLong (name: ByteName, maxPathBytes: number, maxComponentBytes: number): string | undefined {
-  if (name.length > maxPathBytes) return `the path has ${name.length} bytes, more than ${maxPathBytes}`
-  const longest = Math.max(...name.split('/').map((component) => component.length))
+/** What makes a path too long, in words; undefined when it is not. */
+export function tooLong (path: ByteName, maxPathBytes: number, maxComponentBytes: number): string | undefined {
+  if (path.length > maxPathBytes) return `the path has ${path.length} bytes, more than ${maxPathBytes}`
+  const longest = Math.max(...path.split('/').map((component) => component.length))
   if (longest > maxComponentBytes) return `a component of the path has ${longest} bytes, more than ${maxComponentBytes}`
   return undefined
 }

@@ -6,6 +6,8 @@ import { writeXml, type Element, type Encoding } from './xml.ts'
 
 const encodingOf = ({ params }: Action): Encoding => params['encoding']?.toLowerCase() === 'utf-8' ? 'UTF-8' : 'ISO-8859-1'
 const strip = (name: ByteName) => name.replace(/\/+$/, '')
+/** Byte order of the bare names, a file before the directory of its name. */
+const byName = (a: ByteName, b: ByteName) => strip(a) < strip(b) ? -1 : strip(a) > strip(b) ? 1 : a.length - b.length
 
 function entry (name: ByteName, { type, sizeBytes, md5, mtime, target }: StoredObject): Element {
   if (type === 'file') return { name: 'file', attributes: { type, name, size: sizeBytes, md5, mtime } }
@@ -37,6 +39,7 @@ export function dir (store: ObjectStore, name: ByteName, action: Action, pageSiz
   if (!store.hasDirectory(prefix) && !isRoot(name)) return notFound('no such directory')
   const bare = (text: string | undefined) => text?.startsWith(prefix) === true ? text.slice(prefix.length) : text?.startsWith(prefix.slice(1)) === true ? text.slice(prefix.length - 1) : text
   const [start = '', end, only = ''] = [bare(params['start']), bare(params['end']), params['prefix']]
+  const both = params['slash'] === 'both'
   const children = new Map<ByteName, Element>()
   for (const [full, object] of store.below(prefix)) {
     const rest = full.slice(prefix.length)
@@ -51,9 +54,11 @@ export function dir (store: ObjectStore, name: ByteName, action: Action, pageSiz
       children.set(key, { name: 'file', attributes: { ...known, bytes: Number(known['bytes']) + object.sizeBytes, files: Number(known['files']) + 1, ...(explicit ? { implicit: undefined, mtime: object.mtime } : {}) } })
     }
   }
-  const names = [...children.keys()].sort((a, b) => strip(a) < strip(b) ? -1 : 1)
-    .filter(key => strip(key) >= start && (end === undefined || strip(key) <= end) && strip(key).startsWith(only))
-  return page(names.map(key => ({ element: children.get(key) as Element, resume: strip(key) })), 'stat', { directory: strip(name) }, action, pageSize)
+  const names = [...children.keys()].sort(byName)
+    // As in stat, a file hides the directory of its name, unless both are asked for.
+    .filter(key => both || key === strip(key) || !children.has(strip(key)))
+    .filter(key => byName(key, start) >= 0 && (end === undefined || strip(key) <= end) && strip(key).startsWith(only))
+  return page(names.map(key => ({ element: children.get(key) as Element, resume: both ? key : strip(key) })), 'stat', { directory: strip(name) }, action, pageSize)
 }
 
 /** Everything from a name to the end of its CP code, or to `end`, by full name, cut into pages. */
@@ -100,10 +105,10 @@ export function download (store: ObjectStore, name: ByteName, range: string | un
   if (object?.type !== 'file') return notFound('no such file')
   if (object.body === undefined) return refuse(500, 'the emulator did not keep a body of this size')
   const { body, md5, mtime, micros, sizeBytes } = object
-  const headers = { 'Accept-Ranges': 'bytes', 'Content-Type': 'application/octet-stream', ETag: `"${md5}:${mtime}.${String(Math.floor(micros)).padStart(6, '0')}"`, 'Last-Modified': new Date(mtime * 1000).toUTCString() }
-  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? []
-  if (first === undefined) return { status: 200, headers, body }
-  if (Number(first) >= sizeBytes) return refuse(416, 'the range lies behind the end')
-  const end = last === '' || last === undefined ? sizeBytes : Math.min(sizeBytes, Number(last) + 1)
-  return { status: 206, headers: { ...headers, 'Content-Range': `bytes ${first}-${end - 1}/${sizeBytes}` }, body: body.subarray(Number(first), end) }
+  const headers = { 'Content-Type': 'application/octet-stream', ETag: `"${md5}:${mtime}.${String(Math.floor(micros)).padStart(6, '0')}"`, 'Last-Modified': new Date(mtime * 1000).toUTCString() }
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? []
+  const [first, last] = [Number(from), to === '' ? sizeBytes - 1 : Math.min(sizeBytes - 1, Number(to))]
+  if (from === undefined || (to !== '' && Number(to) < first)) return { status: 200, headers, body }
+  if (first >= sizeBytes) return refuse(416, 'the range lies behind the end')
+  return { status: 206, headers: { ...headers, 'Content-Range': `bytes ${first}-${last}/${sizeBytes}` }, body: body.subarray(first, last + 1) }
 }

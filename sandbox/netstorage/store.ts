@@ -17,11 +17,6 @@ export interface StoredObject {
   body?: Buffer
 }
 
-interface Change {
-  before: StoredObject | undefined
-  atMonotonic: number
-}
-
 /**
  * The store model of NetStorage: a flat map of names in byte order. A directory exists because of an entry whose name
  * ends in a slash (explicit) or because other names begin with it (implicit).
@@ -29,7 +24,7 @@ interface Change {
 export class ObjectStore {
   #objects = new Map<ByteName, StoredObject>()
   #names: ByteName[] = []
-  #changes = new Map<ByteName, Change>()
+  #before = new Map<ByteName, StoredObject | undefined>()
 
   get (name: ByteName): StoredObject | undefined {
     return this.#objects.get(name)
@@ -52,13 +47,7 @@ export class ObjectStore {
 
   /** What a replica that missed the last change of a name still shows; its body is not kept. */
   before (name: ByteName): StoredObject | undefined {
-    const change = this.#changes.get(name)
-    return change === undefined ? this.#objects.get(name) : change.before
-  }
-
-  /** Milliseconds since the last change of a name; Infinity if it never changed. */
-  ageMs (name: ByteName): number {
-    return performance.now() - (this.#changes.get(name)?.atMonotonic ?? -Infinity)
+    return this.#before.get(name)
   }
 
   /** Every entry from a name on, that name included, in byte order. */
@@ -95,6 +84,6 @@ export class ObjectStore {
 
   #remember (name: ByteName): void {
     const before = this.#objects.get(name)
-    this.#changes.set(name, { before: before && { ...before, body: undefined }, atMonotonic: performance.now() })
+    this.#before.set(name, before && { ...before, body: undefined })
   }
 }

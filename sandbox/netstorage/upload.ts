@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultRule } from '../kit/faults.ts'
 import { LATE_VALUES, parseAction, type Action } from './action.ts'
-import { done, refuse, type Answer } from './answer.ts'
+import { refuse, type Answer } from './answer.ts'
 import { readSignedValues, type SignedValues } from './auth.ts'
 import type { StoredObject } from './store.ts'
 
@@ -10,6 +11,7 @@ export interface UploadRules {
   keepBodiesUpTo: number
   digestMismatchStatus: number
   nowMs: () => number
+  lenientParameters: boolean
   fault: FaultRule | undefined
   /** Verifies trailers as headers are verified; words = why not. */
   verifyTrailers: (signed: SignedValues) => string | undefined
@@ -35,7 +37,7 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
     if (params['sha1'] !== undefined) hashes.sha1.update(piece)
     hashes.sha256.update(piece)
     if (bytes <= rules.keepBodiesUpTo) kept.push(piece)
-    if (fault?.slow !== undefined) await new Promise(resolve => { setTimeout(resolve, piece.length / (fault.slow?.bytesPerSecond ?? 1) * 1000) })
+    if (fault?.slow !== undefined) await sleep(piece.length / fault.slow.bytesPerSecond * 1000)
     if (bytes >= (fault?.afterBytes ?? 0)) {
       if (fault?.reset === 'mid-body') return { cut: true, bytes }
       if (fault?.hang === 'mid-body') await new Promise(resolve => { request.once('close', resolve) })
@@ -47,9 +49,10 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
     if ('refusal' in signed) return stop(refuse(400, `trailers: ${signed.refusal}`), bytes)
     const refusal = rules.verifyTrailers(signed)
     if (refusal !== undefined) return stop(refuse(403, `trailers: ${refusal}`), bytes)
-    const action = parseAction(signed.action, false)
-    if (typeof action === 'string' || action.name !== 'upload') return stop(refuse(400, 'the action of the trailers is no upload'), bytes)
-    const strange = Object.keys({ ...params, ...action.params }).find(name => action.params[name] === 'atend' || (params[name] !== 'atend' && params[name] !== action.params[name]))
+    const action = parseAction(signed.action, rules.lenientParameters)
+    if (typeof action === 'string') return stop(refuse(400, `trailers: ${action}`), bytes)
+    const kept = (name: string) => params[name] === 'atend' ? !['atend', undefined].includes(action.params[name]) : params[name] === action.params[name]
+    const strange = Object.keys({ ...params, ...action.params }).find(name => !kept(name))
     if (strange !== undefined) return stop(refuse(400, `the trailers change or leave open "${strange}"`), bytes)
     last = action.params
   }
@@ -70,9 +73,4 @@ function spoil (object: StoredObject, fault: FaultRule | undefined): StoredObjec
   if (fault?.kind === 'corrupt-store') return { ...object, ...digest(Buffer.from('x'.repeat(Math.min(object.sizeBytes, 1000)))), sizeBytes: object.sizeBytes }
   if (fault?.kind === 'truncate-store') return { ...object, ...digest((object.body ?? Buffer.alloc(0)).subarray(0, object.sizeBytes >> 1)) }
   return object
-}
-
-/** The acknowledgement of an upload. */
-export function acknowledged (status: number): Answer {
-  return { ...done(''), status }
 }

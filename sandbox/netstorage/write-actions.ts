@@ -22,7 +22,7 @@ export function write (store: ObjectStore, name: ByteName, { name: action, param
       return done('deleted\n')
     }
     case 'rename': {
-      const destination = `/${(params['destination'] ?? '').replace(/^\//, '')}`
+      const destination = params['destination'] as string
       if (object === undefined || object.type === 'dir') return notFound('no such file')
       if (cpCodeOf(destination) !== cpCodeOf(name)) return refuse(403, 'the destination lies in another CP code')
       store.delete(name)
@@ -30,7 +30,7 @@ export function write (store: ObjectStore, name: ByteName, { name: action, param
       return done('renamed\n')
     }
     case 'symlink':
-      store.set(name, { type: 'symlink', sizeBytes: 0, md5: '', sha256: '', mtime: Number(params['mtime'] ?? nowSeconds), micros: 0, target: params['target'] ?? '' })
+      store.set(name, { type: 'symlink', sizeBytes: 0, md5: '', sha256: '', mtime: Number(params['mtime'] ?? nowSeconds), micros: 0, target: params['target'] as string })
       return done('successful\n')
     case 'mtime':
       if (object?.type !== 'file') return notFound('no such file')
