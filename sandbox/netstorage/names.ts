@@ -22,7 +22,7 @@ export function percentDecode (encoded: string): ByteName | undefined {
 
 /** The first segment of a path, without slashes. */
 export function cpCodeOf (name: ByteName): string {
-  return name.split('/', 2)[1] ?? ''
+  return name.slice(1).split('/', 1)[0] as string
 }
 
 /** Whether a name is the root of its CP code, with or without the slash. */

@@ -63,7 +63,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
   let most = 0
 
   async function handle (request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method = '', url: path = '' } = request
+    const { method = '', url: path = '', socket } = request
     const decoded = percentDecode(path)
     const name = decoded ?? path
     const entry: NetStorageLogEntry = { startedAt: nowMs(), finishedAt: 0, method, action: '', path, name: textOf(name), status: 0, bytes: 0 }
@@ -87,7 +87,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     if (fault?.latencyMs !== undefined) await sleep(fault.latencyMs)
     if (fault?.reset === 'before') {
       finish(0)
-      request.socket.destroy()
+      socket.destroy()
       return
     }
     if (fault?.hang === 'before') return finish(0, { reason: 'not answered' })
@@ -104,9 +104,9 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     most = Math.max(most, running)
     try {
       const result = await receive(request, action, { keepBodiesUpTo, digestMismatchStatus, lenientParameters, nowMs, fault, verifyTrailers })
-      if ('cut' in result) {
-        finish(0, { bytes: result.bytes })
-        request.socket.destroy()
+      if ('broken' in result) {
+        finish(0, { bytes: result.bytes, reason: result.broken })
+        if (result.broken === 'cut') socket.destroy()
         return
       }
       if ('answer' in result) return await send(result.answer, { bytes: result.bytes })
@@ -116,7 +116,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     } catch {
       // The client went away in the middle of its body: the old object stays.
       finish(0)
-      request.socket.destroy()
+      socket.destroy()
     } finally {
       uploading.set(name, (uploading.get(name) as number) - 1)
     }
@@ -134,7 +134,10 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
   }
 
   // No limit to the time a request takes: a large upload may be slow.
-  const server = createServer({ requestTimeout: 0 }, (request, response) => { handle(request, response).catch(() => { request.socket.destroy() }) })
+  const server = createServer({ requestTimeout: 0 }, (request, response) => {
+    const { socket } = request
+    handle(request, response).catch(() => { socket.destroy() })
+  })
   await new Promise<void>(resolve => { server.listen(options.port ?? 0, host, resolve) })
   const { port } = server.address() as AddressInfo
   return {

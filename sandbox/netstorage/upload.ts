@@ -17,8 +17,8 @@ export interface UploadRules {
   verifyTrailers: (signed: SignedValues) => string | undefined
 }
 
-/** What an upload came to: the object to store, or a refusal that leaves the old one. `cut` = the connection is gone. */
-export type Uploaded = { object: StoredObject, md5: string, bytes: number } | { answer: Answer, bytes: number } | { cut: true, bytes: number }
+/** What an upload came to: the object to store, or a refusal that leaves the old one, or a fault that ends it midway. */
+export type Uploaded = { object: StoredObject, md5: string, bytes: number } | { answer: Answer, bytes: number } | { broken: 'cut' | 'hung', bytes: number }
 
 /** Reads the body of an upload and checks all that was announced, up front or in trailers. Stores nothing itself. */
 export async function receive (request: IncomingMessage, { params }: Action, rules: UploadRules): Promise<Uploaded> {
@@ -31,7 +31,7 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
   const kept: Buffer[] = []
   let bytes = 0
   const { fault } = rules
-  for await (const piece of request as AsyncIterable<Buffer>) {
+  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += piece.length
     hashes.md5.update(piece)
     if (params['sha1'] !== undefined) hashes.sha1.update(piece)
@@ -39,8 +39,9 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
     if (bytes <= rules.keepBodiesUpTo) kept.push(piece)
     if (fault?.slow !== undefined) await sleep(piece.length / fault.slow.bytesPerSecond * 1000)
     if (bytes >= (fault?.afterBytes ?? 0)) {
-      if (fault?.reset === 'mid-body') return { cut: true, bytes }
-      if (fault?.hang === 'mid-body') await new Promise(resolve => { request.once('close', resolve) })
+      if (fault?.reset === 'mid-body') return { broken: 'cut', bytes }
+      // From here on nothing is read, so the end of the connection is not seen either.
+      if (fault?.hang === 'mid-body') return { broken: 'hung', bytes }
     }
   }
   let last = params
@@ -67,10 +68,11 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
   return { object: spoil(object, fault), md5: digests.md5, bytes }
 }
 
-/** A store that keeps other bytes than it acknowledged. */
+/** A store that keeps other bytes than it acknowledged: as many, or half. Of bytes that were not kept it has none. */
 function spoil (object: StoredObject, fault: FaultRule | undefined): StoredObject {
-  const digest = (body: Buffer) => ({ md5: createHash('md5').update(body).digest('hex'), sha256: createHash('sha256').update(body).digest('hex'), body, sizeBytes: body.length })
-  if (fault?.kind === 'corrupt-store') return { ...object, ...digest(Buffer.from('x'.repeat(Math.min(object.sizeBytes, 1000)))), sizeBytes: object.sizeBytes }
-  if (fault?.kind === 'truncate-store') return { ...object, ...digest((object.body ?? Buffer.alloc(0)).subarray(0, object.sizeBytes >> 1)) }
+  const half = Math.floor(object.sizeBytes / 2)
+  const keeping = (body: Buffer, sizeBytes: number) => ({ ...object, md5: createHash('md5').update(body).digest('hex'), sha256: createHash('sha256').update(body).digest('hex'), body, sizeBytes })
+  if (fault?.kind === 'corrupt-store') return keeping(Buffer.from('x'.repeat(Math.min(object.sizeBytes, 1000))), object.sizeBytes)
+  if (fault?.kind === 'truncate-store') return keeping(object.body?.subarray(0, half) ?? Buffer.alloc(0), half)
   return object
 }
