@@ -114,7 +114,7 @@ async function cleanUp (): Promise<void> {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { cleanUp().then(() => { process.exit(130) }) })
 
 try {
-  say('starting the sandbox: S3, NetStorage and Fast Purge on loopback, as strict as the real ones')
+  say('starting the sandbox: S3, SNS, NetStorage and Fast Purge on loopback, as strict as the real ones')
   sandbox = await startSandboxProcess()
   const port = await freePort(8080)
   const origin = `http://127.0.0.1:${port}`

@@ -7,12 +7,15 @@ import type { DeliveryLogEntry } from './sns/delivery/courier.ts'
 /** What the parent may ask of a sandbox in a process of its own. */
 interface Methods {
   put: (bucket: string, key: string, body: string) => Promise<void>
+  delete: (bucket: string, key: string) => Promise<void>
   putSynthetic: (bucket: string, key: string, object: { sizeBytes: number, seed: number, etag: Synthetic['etag'] }) => string
   object: (name: string) => { sizeBytes: number, md5: string, sha256: string } | undefined
   uploads: () => Array<{ action: string, name: string, status: number, startedAt: number, finishedAt: number }>
   /** Resolves when the service has confirmed. */
   subscribe: (serviceOrigin: string) => Promise<void>
   deliveries: () => DeliveryLogEntry[]
+  /** Resolves when no event and no message is on its way. */
+  idle: () => Promise<void>
   purges: () => Array<{ at: number, objects?: Array<string | number>, purgeId?: string }>
 }
 interface Ask { id: number, method: keyof Methods, args: unknown[] }
@@ -60,6 +63,7 @@ async function serve (): Promise<void> {
   const sandbox = await startSandbox()
   const methods: Methods = {
     put: sandbox.s3.put,
+    delete: sandbox.s3.delete,
     putSynthetic: sandbox.s3.putSynthetic,
     object (name) {
       const found = sandbox.netstorage.store.get(name)
@@ -68,6 +72,7 @@ async function serve (): Promise<void> {
     uploads: () => sandbox.netstorage.log,
     subscribe: async serviceOrigin => { await sandbox.subscribe(serviceOrigin).confirmed },
     deliveries: () => sandbox.sns.log,
+    idle: sandbox.idle,
     purges: sandbox.fastPurge.purges
   }
   process.on('message', ({ id, method, args }: Ask) => {

@@ -1,5 +1,6 @@
 import { startFastPurge } from './fast-purge/server.ts'
 import { startNetStorage } from './netstorage/server.ts'
+import { toTopic } from './s3/notifications/destination.ts'
 import { startS3 } from './s3/server.ts'
 import { startSns, type SnsOptions } from './sns/server.ts'
 
@@ -11,8 +12,8 @@ export const topicArn = `arn:aws:sns:us-east-1:123456789012:${bucket}`
 export interface SandboxPorts { s3?: number, netstorage?: number, fastPurge?: number, sns?: number }
 
 /**
- * S3, NetStorage, Fast Purge and SNS on loopback, with one bucket, one upload account, one API client and one topic;
- * all names and secrets are invented.
+ * S3, NetStorage, Fast Purge and SNS on loopback, with one bucket, one upload account, one API client and one topic:
+ * the bucket tells the topic of its changes. All names and secrets are invented.
  */
 export async function startSandbox (ports: SandboxPorts = {}, snsOptions: Omit<SnsOptions, 'port' | 'topics'> = {}) {
   const port = (value: number | undefined) => value === undefined ? {} : { port: value }
@@ -25,6 +26,7 @@ export async function startSandbox (ports: SandboxPorts = {}, snsOptions: Omit<S
     startSns({ ...snsOptions, topics: [topicArn], ...port(ports.sns) })
   ])
   await s3.createBucket(bucket)
+  s3.notifications.configure(bucket, { to: toTopic((message, more) => sns.publish(topicArn, message, more)) })
   return {
     s3,
     netstorage,
@@ -50,6 +52,11 @@ export async function startSandbox (ports: SandboxPorts = {}, snsOptions: Omit<S
       AO_CLIENT_SECRET: client.clientSecret,
       AO_ACCESS_TOKEN: client.accessToken,
       PURGE_URLS: 'https://www.example.com/{key}'
+    },
+    /** Resolves when no event and no message is on its way. */
+    async idle () {
+      await s3.notifications.idle()
+      await sns.idle()
     },
     async close () {
       await Promise.all([s3.close(), netstorage.close(), fastPurge.close(), sns.close()])
