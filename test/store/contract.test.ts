@@ -45,7 +45,10 @@ function contract (t: Test, store: Store): void {
     await send()
     t.same(await store.boss.fetch('contract', { batchSize: 10 }), [])
     await store.boss.complete('contract', { id: first?.id ?? '', retryCount: first?.retryCount ?? 0 })
-    t.equal((await store.boss.fetch('contract', { batchSize: 10 })).length, 1)
+    // Upkeep may hold the row for a moment, and what is locked is passed over.
+    let found = await store.boss.fetch('contract', { batchSize: 10 })
+    for (let tries = 0; found.length === 0 && tries < 100; tries++) found = await store.boss.fetch('contract', { batchSize: 10 })
+    t.equal(found.length, 1)
   })
 
   t.test('big integers are numbers, times are dates, JSON is parsed, arrays are arrays', async t => {
