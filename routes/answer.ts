@@ -1,43 +1,25 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Problem } from '../src/errors.ts'
 import { AppError, toProblem } from '../src/errors.ts'
-import { JobSchema, problem, ref, type Job } from '../src/schemas.ts'
+import type { Job } from '../src/schemas.ts'
 
 const longestWaitSeconds = 55
 
-/** What a `Prefer` header asks for (RFC 7240); what is malformed is ignored. */
+/** What a `Prefer` header asks for (RFC 7240); what is malformed is ignored, and the first of equals counts. */
 export function readPrefer (header: string | string[] | undefined): { waitMs: number, strict: boolean, applied: string } {
-  const parts = [header ?? ''].flat().join(',').split(',').map(each => each.trim())
-  const wait = parts.map(each => /^wait\s*=\s*"?(\d{1,9})"?$/i.exec(each)?.[1]).find(each => each !== undefined)
-  const strict = parts.some(each => /^handling\s*=\s*"?strict"?$/i.test(each))
+  const parts = [header ?? ''].flat().join(',').split(',').map(each => each.split(';')[0]?.trim() ?? '')
+  const wait = parts.map(each => /^wait\s*=\s*"?(\d+)"?$/i.exec(each)?.[1]).find(each => each !== undefined)
+  const handling = parts.map(each => /^handling\s*=\s*"?(strict|lenient)"?$/i.exec(each)?.[1]).find(each => each !== undefined)
   if (wait === undefined) return { waitMs: 0, strict: false, applied: '' }
   const seconds = Math.min(Number(wait), longestWaitSeconds)
+  const strict = handling?.toLowerCase() === 'strict'
   return { waitMs: seconds * 1000, strict, applied: `wait=${seconds}${strict ? ', handling=strict' : ''}` }
-}
-
-/** The responses of every route that answers with a job. */
-export const jobResponses = {
-  200: ref(JobSchema, 'The job; it succeeded in the time the caller gave it.'),
-  202: ref(JobSchema, 'The job is stored and will be done.'),
-  400: problem('invalid_request, key_not_mappable'),
-  401: problem('unauthorized'),
-  403: problem('forbidden, bucket_not_allowed, cp_code_not_allowed, host_not_allowed, proxy_without_tokens'),
-  404: problem('job_not_found, or with Prefer: wait a failed job\'s object_not_found, bucket_not_found'),
-  409: problem('with Prefer: wait, of a failed job: cancelled, target_not_ours'),
-  413: problem('payload_too_large'),
-  415: problem('unsupported_media_type'),
-  422: problem('no_rule, or with Prefer: wait of a failed job: content_encoding_unsupported, redirect_unsupported, object_archived, purge_object_too_long'),
-  500: problem('internal_error'),
-  502: problem('with Prefer: wait, of a failed job: S3, NetStorage or Fast Purge refused or could not answer'),
-  503: problem('store_unavailable: nothing was started, try again'),
-  504: problem('with Prefer: wait: not_finished (handling=strict), or of a failed job: S3, NetStorage or Fast Purge fell silent')
 }
 
 /** Answers with a job, after waiting for its end as far as the caller prefers. */
 export async function answerJob (request: FastifyRequest, reply: FastifyReply, job: Job, status: 200 | 202): Promise<never> {
   const { waitMs, strict, applied } = readPrefer(request.headers['prefer'])
-  const path = `/jobs/${job.id}`
-  const location = job.links.self.endsWith(path) ? job.links.self : path
+  const location = job.links.self
   if (applied === '') {
     if (status === 202) reply.header('location', location)
     return await (reply.code(status).send(job) as unknown as Promise<never>)
@@ -54,11 +36,6 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
 
 async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<never> {
   return await (reply.code(cause.status).type('application/problem+json').send({ ...cause, instance: `urn:request:${reply.request.id}`, job }) as unknown as Promise<never>)
-}
-
-/** Where a REST call's job came from. */
-export function restSource (request: FastifyRequest): { type: 'rest', token?: string } {
-  return { type: 'rest', ...(request.token === undefined ? {} : { token: request.token }) }
 }
 
 /** The header that makes a call wait. */

@@ -2,7 +2,8 @@ import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AppError } from '../src/errors.ts'
 import { jobKinds, JobSchema, jobStates, problem, ref } from '../src/schemas.ts'
-import { answerJob, jobResponses, preferHeader } from './answer.ts'
+import { answerJob, preferHeader } from './answer.ts'
+import { jobResponses, refusals } from './responses.ts'
 
 const some = <T extends string>(values: readonly T[], description: string) =>
   Type.Optional(Type.Array(Type.Unsafe<T>(Type.String({ enum: values })), { description, maxItems: 16 }))
@@ -27,18 +28,13 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'listJobs',
       summary: 'List jobs, newest first',
       tags: ['jobs'],
-      security: [{ bearer: [] }],
       querystring: QuerySchema,
       response: {
+        ...refusals,
         200: Type.Object({
           items: Type.Array(ref(JobSchema, 'a job without its timeline')),
           next: Type.Optional(Type.String({ description: 'cursor of the next page; absent on the last' }))
-        }, { description: 'One page of jobs.' }),
-        400: problem('invalid_request'),
-        401: problem('unauthorized'),
-        403: problem('forbidden, proxy_without_tokens'),
-        500: problem('internal_error'),
-        503: problem('store_unavailable')
+        }, { description: 'One page of jobs.' })
       }
     }
   }, async request => {
@@ -46,7 +42,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     const cursor = after === undefined ? undefined : Buffer.from(after, 'base64url').toString()
     if (cursor !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(cursor)) throw new AppError('invalid_request', 'The cursor "after" is not one this service gave: use "next" of the page before.')
     const given = { states: state, kinds: kind, bucket, key, prefix, label, since: since && new Date(since), until: until && new Date(until), after: cursor }
-    const items = await app.jobs.list({ ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)), limit: limit + 1 })
+    const items = await app.jobs.list({ ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)), limit: limit + 1 }, request.caller)
     const page = items.slice(0, limit)
     const last = page.at(-1)
     return { items: page, ...(items.length > limit && last !== undefined ? { next: Buffer.from(last.id).toString('base64url') } : {}) }
@@ -58,13 +54,12 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getJob',
       summary: 'One job with its timeline',
       tags: ['jobs'],
-      security: [{ bearer: [] }],
       headers: preferHeader,
       params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
-      response: jobResponses
+      response: { ...jobResponses, 404: problem('job_not_found, or with Prefer: wait of a failed job: object_not_found, bucket_not_found') }
     }
   }, async (request, reply) => {
-    const job = await app.jobs.find(request.params.id)
+    const job = await app.jobs.find(request.params.id, request.caller)
     if (job === undefined) throw new AppError('job_not_found', `There is no job ${request.params.id}; finished jobs are kept for a while only.`)
     return await answerJob(request, reply, job, 200)
   })

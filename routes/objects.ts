@@ -1,6 +1,7 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ObjectSchema, problem, ref } from '../src/schemas.ts'
+import { ObjectSchema, ref } from '../src/schemas.ts'
+import { refusals } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.get('/objects', {
@@ -9,19 +10,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getObjects',
       summary: 'Where is my file? What NetStorage holds of an object, and what purges are owed',
       tags: ['objects'],
-      security: [{ bearer: [] }],
       querystring: Type.Object({ bucket: Type.String({ minLength: 1 }), key: Type.String({ minLength: 1, maxLength: 1024 }) }, { additionalProperties: false }),
       response: {
-        200: Type.Object({ items: Type.Array(ref(ObjectSchema, 'one target path')) }, { description: 'One entry per target path; none if this service never copied it.' }),
-        400: problem('invalid_request'),
-        401: problem('unauthorized'),
-        403: problem('forbidden, proxy_without_tokens'),
-        500: problem('internal_error'),
-        503: problem('store_unavailable')
+        ...refusals,
+        200: Type.Object({ items: Type.Array(ref(ObjectSchema, 'one target path')) }, { description: 'One entry per target path; none if this service never copied it.' })
       }
     }
   }, async request => {
-    const found = await app.jobs.object(request.query.bucket, request.query.key)
+    const found = await app.jobs.object(request.query.bucket, request.query.key, request.caller)
     return {
       items: found.map(({ object, owed }) => ({
         bucket: object.bucket,

@@ -1,21 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { PurgeBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, jobResponses, preferHeader, restSource } from './answer.ts'
+import { answerJob, preferHeader } from './answer.ts'
+import { jobResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.post('/purge', {
-    config: { scope: 'purge' },
+    config: { scope: ['purge', 'purge-wide'] },
     schema: {
       operationId: 'purgeObjects',
       summary: 'Purge an object, URLs, CP codes or tags',
       description: 'Exactly one of: `bucket` and `key`; `urls`; `cpCodes`; `tags`.',
       tags: ['jobs'],
-      security: [{ bearer: [] }],
       headers: preferHeader,
       body: ref(PurgeBodySchema, 'what to purge'),
       response: jobResponses
     }
-  }, async (request, reply) => await answerJob(request, reply, await app.jobs.purge(request.body, restSource(request)), 202))
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.purge(request.body, request.caller), 202))
 }
 
 export default routes

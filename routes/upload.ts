@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UploadBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, jobResponses, preferHeader, restSource } from './answer.ts'
+import { answerJob, preferHeader } from './answer.ts'
+import { jobResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.post('/upload', {
@@ -10,12 +11,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Copy one object without purging it now',
       description: 'The purge stays owed and is paid by the next sync or purge of the object.',
       tags: ['jobs'],
-      security: [{ bearer: [] }],
       headers: preferHeader,
       body: ref(UploadBodySchema, 'what to upload'),
       response: jobResponses
     }
-  }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, restSource(request)), 202))
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, request.caller), 202))
 }
 
 export default routes

@@ -1,12 +1,14 @@
 import Fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { randomUUID } from 'node:crypto'
 import type { Config } from './config.ts'
+import accessLog from './plugins/access-log.ts'
 import auth from './plugins/auth.ts'
 import clients from './plugins/clients.ts'
 import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
 import problem from './plugins/problem.ts'
+import reload from './plugins/reload.ts'
+import { transport } from './plugins/transport.ts'
 import work from './plugins/work.ts'
 import healthRoutes from '../routes/health.ts'
 import jobsRoutes from '../routes/jobs.ts'
@@ -27,9 +29,7 @@ export interface AppOptions {
 /** The whole house on one page: plugins, then routes. It listens to nothing yet. */
 export async function buildApp (config: Config, { now = () => new Date(), heartbeatSeconds, logger }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
-    bodyLimit: 1024 * 1024,
-    genReqId: () => randomUUID(),
-    requestIdHeader: 'x-request-id',
+    ...transport,
     forceCloseConnections: 'idle',
     // The store closes last, so whoever still reaches us at the end is answered like anybody else.
     return503OnClosing: false,
@@ -47,8 +47,10 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
 
   await app.register(problem)
   await app.register(openapi)
-  await app.register(auth, { config })
+  await app.register(reload)
+  await app.register(auth, { config, now })
   await app.register(clients, { config, now })
+  await app.register(accessLog)
   await app.register(work, { config, now, heartbeatSeconds })
   await app.register(jobs, { config, now })
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import { EnvironmentSchema, secrets, type Environment } from './environment.ts'
+import { parseTokenFile, parseTokenList, type Token } from './access/tokens.ts'
 import type { Rule } from './mapping.ts'
 import { parseEdgerc, type EdgeGridCredentials } from './purge/credentials.ts'
 
@@ -20,7 +21,7 @@ export interface Config {
   port: number
   publicUrl: string | undefined
   /** `open` = anyone may call; an empty list = loopback only. */
-  tokens: 'open' | Array<{ name: string, secret: string }>
+  tokens: 'open' | Token[]
   role: 'all' | 'web' | 'worker'
   databaseUrl: string | undefined
   dataDir: string
@@ -104,7 +105,7 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     purgeCpCodes = [cpCode]
     warnings.push('PURGE_CP_CODES is not set: purging the storage CP code, though cached content is usually filed under the delivery CP code of the property')
   }
-  const tokens = readTokens(e, faults)
+  const tokens = readTokens(e, env['API_TOKENS_FILE'] !== undefined && env['API_TOKENS_FILE'] !== '', faults)
   if (tokens === 'open') warnings.push('API_TOKENS=none: anyone who can reach this service can use it')
   if (tokens.length === 0 && !['127.0.0.1', '::1', 'localhost'].includes(e.HOST)) {
     faults.push(`API_TOKENS is not set: without tokens the service listens on loopback only, and HOST is ${e.HOST}`)
@@ -209,16 +210,9 @@ function readEdgegrid (e: Environment, faults: string[]): EdgeGridCredentials | 
   }
 }
 
-function readTokens (e: Environment, faults: string[]): Config['tokens'] {
-  if (e.API_TOKENS === 'none') return 'open'
-  return list(e.API_TOKENS ?? '').map((entry, index) => {
-    const colon = entry.indexOf(':')
-    const name = entry.slice(0, colon)
-    const secret = entry.slice(colon + 1)
-    if (colon < 1 || secret === '') faults.push(`API_TOKENS: entry ${index + 1} is not of the form name:secret`)
-    else if (secret.length < 16) faults.push(`API_TOKENS: the secret of "${name}" is shorter than 16 characters`)
-    return { name, secret }
-  })
+function readTokens (e: Environment, fromFile: boolean, faults: string[]): Config['tokens'] {
+  if (e.API_TOKENS?.trim() === 'none') return 'open'
+  return (fromFile ? parseTokenFile : parseTokenList)(e.API_TOKENS ?? '', faults)
 }
 
 /** Whether a folder is a mount point: its device differs from its parent's, as the kernel's table of mounts tells. */

@@ -13,7 +13,7 @@ export const EnvironmentSchema = Type.Object({
   PORT: count('port to listen on', 8080, 65_535),
   HOST: Type.String({ description: 'address to listen on', default: '127.0.0.1' }),
   PUBLIC_URL: text('how callers reach the service; makes links absolute', { pattern: '^https?://' }),
-  API_TOKENS: text('comma list of `name:secret`, bearer tokens; `none` = open to all; empty = loopback only'),
+  API_TOKENS: text('comma list of `name:secret`, bearer tokens with every scope; the file may hold narrower ones, see docs/api.md; `none` = open to all; empty = loopback only'),
   DATABASE_URL: text('PostgreSQL; empty = embedded database in `DATA_DIR`', { pattern: '^postgres(ql)?://' }),
   DATA_DIR: Type.String({ description: 'folder of the embedded database', default: './data' }),
   EDGEFERRY_IMAGE: text('`1` in the container image: `DATA_DIR` must then be a mount point'),

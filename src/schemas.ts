@@ -121,7 +121,7 @@ export const UploadBodySchema = Type.Object({
   versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
 }, { $id: 'UploadBody', ...strict })
 
-/** The four forms of a purge in one: exactly one of `key`, `urls`, `cpCodes` and `tags`; the route checks which. */
+/** The four forms of a purge in one: exactly one of `key`, `urls`, `cpCodes` and `tags`. */
 export const PurgeBodySchema = Type.Object({
   bucket: Type.Optional(bucket),
   key: Type.Optional(key),
@@ -133,7 +133,13 @@ export const PurgeBodySchema = Type.Object({
   network,
   action,
   labels
-}, { $id: 'PurgeBody', ...strict, description: '`bucket` and `key`, or one of `urls`, `cpCodes`, `tags`' })
+}, {
+  $id: 'PurgeBody',
+  ...strict,
+  description: 'what to purge in one way: `bucket` and `key` together, or `urls`, or `cpCodes`, or `tags`',
+  oneOf: [{ required: ['bucket', 'key'] }, { required: ['urls'] }, { required: ['cpCodes'] }, { required: ['tags'] }],
+  dependentRequired: { bucket: ['key'], key: ['bucket'], cpCode: ['key'], purge: ['key'] }
+})
 
 export type SyncBody = Static<typeof SyncBodySchema>
 export type UploadBody = Static<typeof UploadBodySchema>

@@ -57,7 +57,7 @@ t.test('bad requests are told what is wrong', async t => {
     ['/purge', { urls: ['https://www.example.com/*'] }, 400, 'invalid_request', /cannot be purged/],
     ['/purge', { urls: [] }, 400, 'invalid_request', /fewer than 1/],
     ['/purge', { tags: ['a b'] }, 400, 'invalid_request', /cannot be purged/],
-    ['/purge', { cpCodes: [1], cpCode: 2 }, 400, 'invalid_request', /go with bucket and key only/],
+    ['/purge', { cpCodes: [1], cpCode: 2 }, 400, 'invalid_request', /cpCode goes with key only/],
     ['/purge', { ...body, key: 'dir/' }, 400, 'key_not_mappable', /ends with a slash/],
     ['/purge', { ...body, purge: { by: 'none' } }, 400, 'invalid_request', /purges nothing/]
   ]

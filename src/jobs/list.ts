@@ -6,6 +6,8 @@ export interface JobFilter {
   states?: string[]
   kinds?: string[]
   bucket?: string
+  /** Only these buckets, whatever else is asked for. */
+  buckets?: string[]
   key?: string
   prefix?: string
   label?: string
@@ -20,6 +22,7 @@ export interface JobFilter {
 export function selectJobs (kysely: Kysely<Tables>, filter: JobFilter) {
   let query = kysely.selectFrom('jobs').selectAll()
   if (filter.bucket !== undefined) query = query.where('bucket', '=', filter.bucket)
+  if (filter.buckets !== undefined) query = query.where('bucket', 'in', filter.buckets)
   if (filter.key !== undefined) query = query.where('key', '=', filter.key)
   if (filter.prefix !== undefined) query = query.where('key', '>=', filter.prefix).where('key', '<', `${filter.prefix}\u{10ffff}`)
   if (filter.label !== undefined) query = query.where(sql<boolean>`labels @> array[${filter.label}]::text[]`)

@@ -1,22 +1,24 @@
 import fp from 'fastify-plugin'
 import { sql } from 'kysely'
+import { demandBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
 import { toJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
 import { createQueue } from '../jobs/queue.ts'
 import { createRequests } from '../jobs/requests.ts'
 import type { Job, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
-import type { DebtRow, JobRow, JobSource, ObjectRow } from '../store/tables.ts'
+import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 
 /** What routes may ask of the work. */
 export interface Jobs {
-  sync: (body: SyncBody, source: JobSource) => Promise<Job>
-  upload: (body: UploadBody, source: JobSource) => Promise<Job>
-  purge: (body: PurgeBody, source: JobSource) => Promise<Job>
-  find: (id: string) => Promise<Job | undefined>
-  list: (filter: JobFilter) => Promise<Job[]>
+  sync: (body: SyncBody, caller: Caller) => Promise<Job>
+  upload: (body: UploadBody, caller: Caller) => Promise<Job>
+  purge: (body: PurgeBody, caller: Caller) => Promise<Job>
+  /** Undefined also where the caller may not see it. */
+  find: (id: string, caller: Caller) => Promise<Job | undefined>
+  list: (filter: JobFilter, caller: Caller) => Promise<Job[]>
   wait: (id: string, ms: number) => Promise<Job | undefined>
-  object: (bucket: string, key: string) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
+  object: (bucket: string, key: string, caller: Caller) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   /** Each check by its name, with what is wrong. */
   health: () => Promise<{ ready: boolean, checks: Array<{ name: string, ok: boolean, detail?: string }> }>
 }
@@ -39,19 +41,22 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   const show = (row: JobRow) => toJob(row, link(row.id), true)
   const requests = createRequests({ rules: () => config.rules, buckets: config.s3.buckets, cpCodes: Object.values(config.targets).flatMap(target => target.cpCodes), hosts: config.purge.hosts })
   app.decorate('jobs', {
-    sync: async (body, source) => show(await queue.add(requests.sync(body, source))),
-    upload: async (body, source) => show(await queue.add(requests.upload(body, source))),
-    purge: async (body, source) => show(await queue.add(requests.purge(body, source))),
-    async find (id) {
+    sync: async (body, caller) => show(await queue.add(requests.sync(body, caller))),
+    upload: async (body, caller) => show(await queue.add(requests.upload(body, caller))),
+    purge: async (body, caller) => show(await queue.add(requests.purge(body, caller))),
+    async find (id, caller) {
       const row = await queue.find(id)
-      return row === undefined ? undefined : show(row)
+      return row === undefined || !maySee(caller, row) ? undefined : show(row)
     },
-    list: async filter => (await queue.list(filter)).map(row => toJob(row, link(row.id), false)),
+    list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id), false)),
     async wait (id, ms) {
       const row = await queue.wait(id, ms)
       return row === undefined ? undefined : show(row)
     },
-    object: queue.object,
+    async object (bucket, key, caller) {
+      demandBucket(caller, bucket)
+      return await queue.object(bucket, key)
+    },
     async health () {
       const stopping = app.isDraining()
       const database = await store.ping().then(() => undefined, (error: Error) => error.message)
@@ -74,3 +79,8 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     }
   })
 }, { name: 'jobs', dependencies: ['clients', 'work'] })
+
+/** A caller that is limited to buckets sees their jobs, and of those without a bucket its own. */
+function maySee ({ buckets, token }: Caller, { bucket, source }: JobRow): boolean {
+  return buckets === undefined || (bucket === null ? source.token === token : buckets.has(bucket))
+}

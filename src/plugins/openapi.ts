@@ -1,15 +1,16 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { Ajv } from 'ajv'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fp from 'fastify-plugin'
 import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
+import { describeHeaders, describeTokens } from './openapi-document.ts'
 
 /** The schemas are the source: they validate, serialise, and make `openapi.yaml` and `/docs`. */
 export default fp(async app => {
   const options = { allErrors: true, useDefaults: true, strict: false }
-  const strict = addFormats.default(new Ajv(options))
-  const coercing = addFormats.default(new Ajv({ ...options, coerceTypes: 'array' }))
+  const strict = addFormats.default(new Ajv2020(options))
+  const coercing = addFormats.default(new Ajv2020({ ...options, coerceTypes: 'array' }))
   for (const schema of [ProblemSchema, JobSchema, ObjectSchema, SyncBodySchema, UploadBodySchema, PurgeBodySchema]) {
     app.addSchema(schema)
     strict.addSchema(schema)
@@ -29,8 +30,15 @@ export default fp(async app => {
       },
       servers: [{ url: '/' }],
       tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'service', description: 'health, metrics and this document' }],
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer', description: 'The secret of an API token. An operation names the scopes of which the token must hold one.' },
+          basic: { type: 'http', scheme: 'basic', description: 'The same secret as the password; the user name is ignored.' }
+        }
+      }
     },
+    transform: describeTokens,
+    transformObject: describeHeaders,
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) }
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
