@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
+import { makeSigningIdentity } from '../../../sandbox/sns/certificate.ts'
 import { fetchCertificate } from '../../../src/sns/certificates/fetch.ts'
 import { certificates } from '../vectors.ts'
 
@@ -56,5 +57,7 @@ t.test('silence ends by itself, and by the one who asked', async (t) => {
 })
 
 t.test('a server that cannot prove its name over TLS is none', async (t) => {
-  await t.rejects(fetchCertificate(`https://127.0.0.1:${await listen(t, createSecureServer())}/a.pem`))
+  const { privateKey, pem } = await makeSigningIdentity({ names: ['localhost'] }, Date.now())
+  const server = createSecureServer({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: pem }, (_, response) => response.end(pem))
+  await t.rejects(fetchCertificate(`https://localhost:${await listen(t, server)}/a.pem`), { cause: { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' } })
 })
