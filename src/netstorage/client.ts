@@ -89,11 +89,10 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
         })
         status = answer.status
         if (accept(status) && !(answer.early && exchange.send !== undefined)) return answer
-        if (status === 403 && !again && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)) {
-          if (exchange.send === undefined) continue
-          throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
-        }
-        throw refusal(attempt, status, retryAfter(answer.headers['retry-after'], now()))
+        const corrected = status === 403 && !again && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)
+        if (!corrected) throw refusal(attempt, status, retryAfter(answer.headers['retry-after'], now()))
+        // A body that was read cannot be sent again from here.
+        if (exchange.send !== undefined) throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
       } finally {
         onRequest({ action: attempt.action, status, durationMs: performance.now() - startedAt })
       }

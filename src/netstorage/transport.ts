@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Socket } from 'node:net'
 import { AppError } from '../errors.ts'
 import { watchSilence } from './silence.ts'
 
@@ -69,15 +70,15 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
       }
       const onAbort = (): void => { fail(signal?.reason) }
       const silent = (ms: number, doing: string): void => { fail(new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.`)) }
-      const broke = (error: NodeJS.ErrnoException): void => {
-        fail(new AppError('netstorage_unavailable', `The connection to NetStorage broke during ${what} (${error.code ?? error.message}); it will be tried again.`, { cause: error }))
+      const broke = (error: Error): void => {
+        fail(new AppError('netstorage_unavailable', `The connection to NetStorage broke during ${what} (${error.message}); it will be tried again.`, { cause: error }))
       }
-      const watch = (): void => {
+      const watch = (socket: Socket): void => {
         stopWatch()
-        stopWatch = watchSilence(outgoing, stallTimeoutMs, () => { silent(stallTimeoutMs, 'move a byte') })
+        stopWatch = watchSilence(outgoing, socket, stallTimeoutMs, () => { silent(stallTimeoutMs, 'move a byte') })
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      outgoing.on('error', error => {
         // A kept connection may have been closed by the other side just as we used it. Once more does no harm: without
         // a body there are only questions and deletes.
         if (outgoing.reusedSocket && send === undefined && !again && !answered && !finished) {
@@ -86,11 +87,10 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
         } else broke(error)
       })
       outgoing.on('socket', socket => {
-        if (finished) return
-        if (!socket.connecting) return watch()
+        if (!socket.connecting) return watch(socket)
         const deadline = setTimeout(() => { silent(connectTimeoutMs, 'accept a connection') }, connectTimeoutMs)
         stopWatch = () => { clearTimeout(deadline) }
-        socket.once(secure ? 'secureConnect' : 'connect', () => { if (!finished) watch() })
+        socket.once(secure ? 'secureConnect' : 'connect', () => { watch(socket) })
       })
       outgoing.on('response', incoming => {
         const early = !sent
@@ -105,11 +105,10 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
         })
         incoming.on('error', broke)
         incoming.on('end', () => {
-          if (finished) return
           end()
           // A body that nobody wants any more must not keep flowing.
           if (early) outgoing.destroy()
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks), receivedAt, early })
+          resolve({ status: incoming.statusCode as number, headers: incoming.headers, body: Buffer.concat(chunks), receivedAt, early })
         })
       })
       if (send === undefined) outgoing.end()

@@ -51,7 +51,6 @@ export async function sendBody (request: ClientRequest, { body, sizeBytes, hash,
 
 /** A request that is destroyed never drains: waiting for either keeps the source from hanging for ever. */
 async function drained (request: ClientRequest): Promise<void> {
-  if (request.destroyed) return
   const abort = new AbortController()
   const settled = [once(request, 'drain', abort), once(request, 'close', abort)].map(async each => { await each.catch(() => {}) })
   await Promise.race(settled)
