@@ -8,7 +8,7 @@ export class HoldBack {
   readonly #longestMs: number
 
   /** A held thing lets 1 to `most` others pass, but never waits longer than `longestMs`, for there may be no others. */
-  constructor (random: () => number, { most = 5, longestMs = 300 } = {}) {
+  constructor (random: () => number, { most = 5, longestMs = 2000 } = {}) {
     this.#random = random
     this.#most = most
     this.#longestMs = longestMs

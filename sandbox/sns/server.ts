@@ -66,7 +66,7 @@ export interface SnsEmulator {
   certificateUrl: () => string
   /** Signs with a new key from now on; earlier certificates stay where they are. */
   renewCertificate: (options?: CertificateOptions) => Promise<void>
-  /** Resolves when nothing is in flight, retries included. */
+  /** Resolves when nothing is in flight, retries included; what was held back goes now. */
   idle: () => Promise<void>
   close: () => Promise<void>
 }
@@ -153,7 +153,10 @@ export async function startSns (options: SnsOptions = {}): Promise<SnsEmulator> 
     sign,
     certificateUrl,
     renewCertificate,
-    idle: async () => { await tasks.idle() },
+    async idle () {
+      holdBack.release()
+      await tasks.idle()
+    },
     async close () {
       closing.abort()
       holdBack.release()

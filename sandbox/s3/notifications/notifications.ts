@@ -78,8 +78,9 @@ export class Notifications {
     }
   }
 
-  /** Resolves when every destination has taken what was sent to it. */
+  /** Resolves when every destination has taken what was sent to it; what was held back goes now. */
   async idle (): Promise<void> {
+    this.#holdBack.release()
     await this.#tasks.idle()
   }
 
