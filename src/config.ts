@@ -3,6 +3,7 @@ import { Ajv } from 'ajv'
 import { EnvironmentSchema, secrets, type Environment } from './environment.ts'
 import { parseTokenFile, parseTokenList, type Token } from './access/tokens.ts'
 import type { Rule } from './mapping.ts'
+import { parseTopicArn } from './sns/topic.ts'
 import { parseEdgerc, type EdgeGridCredentials } from './purge/credentials.ts'
 
 /** One NetStorage upload account. */
@@ -26,6 +27,7 @@ export interface Config {
   databaseUrl: string | undefined
   dataDir: string
   s3: { region: string, endpoint: string | undefined, buckets: string[] }
+  sns: { topicArns: string[], basicAuth: string | undefined, /** An emulator's. */ origin: string | undefined }
   /** NetStorage upload accounts by their name. */
   targets: Record<string, Target>
   /** EdgeGrid API clients by their name. */
@@ -95,7 +97,12 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     if (!/^https?:\/\/[^/{]+\/.*\{(key|keyWithoutPrefix)\}/.test(url)) faults.push(`PURGE_URLS: "${url}" is no URL template such as https://www.example.com/{key}`)
   }
   const edgegrid = by === 'none' && !hasEdgegrid(e) ? undefined : readEdgegrid(e, faults)
+  const topicArns = list(e.SNS_TOPIC_ARNS ?? '')
+  for (const arn of topicArns) {
+    if (parseTopicArn(arn) === undefined) faults.push(`SNS_TOPIC_ARNS: "${arn}" is no ARN of an SNS topic such as arn:aws:sns:us-east-1:123456789012:example-assets`)
+  }
   if (e.NODE_ENV === 'production') {
+    if (e.AWS_ENDPOINT_URL_SNS !== undefined) faults.push('AWS_ENDPOINT_URL_SNS is for emulators only and refused when NODE_ENV=production: unset it')
     for (const [name, value] of [['NS_HOSTNAME', hostname], ['AO_API_HOST', edgegrid?.host ?? '']]) {
       if (value?.startsWith('http://')) faults.push(`${name} starts with http://, which is for emulators only and refused when NODE_ENV=production`)
     }
@@ -136,6 +143,7 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     databaseUrl: e.DATABASE_URL,
     dataDir: e.DATA_DIR,
     s3: { region: e.AWS_REGION ?? 'us-east-1', endpoint: e.AWS_ENDPOINT_URL_S3, buckets },
+    sns: { topicArns, basicAuth: e.SNS_BASIC_AUTH, origin: e.AWS_ENDPOINT_URL_SNS === undefined ? undefined : e.AWS_ENDPOINT_URL_SNS.replace(/\/+$/, '') },
     targets: { default: { hostname, keyName, key, cpCodes: [...new Set([cpCode, ...list(e.NS_CP_CODES ?? '').map(Number)])] } },
     edgegrids: edgegrid === undefined ? {} : { default: edgegrid },
     rules,

@@ -22,6 +22,9 @@ export const EnvironmentSchema = Type.Object({
   AWS_REGION: text('region of the buckets; credentials come by the AWS SDK\'s own chain'),
   AWS_ENDPOINT_URL_S3: text('another S3 server (path style then)', { pattern: '^https?://' }),
   S3_BUCKETS: text('comma list of buckets that calls may name (required)'),
+  SNS_TOPIC_ARNS: text('comma list of topics whose messages are obeyed; empty = `/sns` refuses all'),
+  SNS_BASIC_AUTH: text('`user:secret` that SNS must present; allows raw delivery', { pattern: '^[^:]+:.+$' }),
+  AWS_ENDPOINT_URL_SNS: text('an SNS emulator: certificates and confirmations go to that origin only', { pattern: '^https?://' }),
   NS_HOSTNAME: text('NetStorage host, `example-nsu.akamaihd.net` (required)'),
   NS_KEYNAME: text('NetStorage upload account (required)'),
   NS_KEY: text('its HTTP API key (required)'),
@@ -61,5 +64,5 @@ export const EnvironmentSchema = Type.Object({
 export type Environment = Static<typeof EnvironmentSchema>
 
 /** Variables whose value may come from the file named by `X_FILE`. */
-export const secrets = ['API_TOKENS', 'DATABASE_URL', 'NS_KEY', 'AO_CLIENT_TOKEN', 'AO_CLIENT_SECRET', 'AO_ACCESS_TOKEN',
+export const secrets = ['SNS_BASIC_AUTH', 'API_TOKENS', 'DATABASE_URL', 'NS_KEY', 'AO_CLIENT_TOKEN', 'AO_CLIENT_SECRET', 'AO_ACCESS_TOKEN',
   'AKAMAI_CLIENT_TOKEN', 'AKAMAI_CLIENT_SECRET', 'AKAMAI_ACCESS_TOKEN'] as const
