@@ -125,6 +125,8 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     name: bucket,
     bucket,
     prefix: '',
+    include: [],
+    exclude: [],
     target: 'default',
     cpCode,
     path: '{key}',
