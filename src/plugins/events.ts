@@ -44,7 +44,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
     return messages.map(hints => results.splice(0, hints.length))
   }, maxMessagesAtOnce)
   const receiveEvents = createReceiveEvents({
-    rules: () => config.rules,
+    rules: () => config.rules.current().rules,
     count,
     log,
     async take (hints) {
@@ -55,7 +55,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
       return received
     }
   })
-  const buckets = (): string[] => [...new Set(config.rules.map(rule => rule.bucket))]
+  const buckets = (): string[] => config.rules.current().buckets
 
   const { topicArns, origin } = config.sns
   const verifier = createVerifier({

@@ -39,7 +39,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
   const show = (row: JobRow) => toJob(row, link(row.id), true)
-  const requests = createRequests({ rules: () => config.rules, buckets: config.s3.buckets, cpCodes: Object.values(config.targets).flatMap(target => target.cpCodes), hosts: config.purge.hosts })
+  const requests = createRequests(config.rules.current)
   app.decorate('jobs', {
     sync: async (body, caller) => show(await queue.add(requests.sync(body, caller))),
     upload: async (body, caller) => show(await queue.add(requests.upload(body, caller))),

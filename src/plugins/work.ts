@@ -53,7 +53,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
       }
     }
   })
-  const probes = createProbes({ store, s3, targets, cpCodeOf: name => config.targets[name]?.cpCodes[0] })
+  const probes = createProbes({ store, s3, targets, cpCodeOf: name => config.rules.current().targets[name]?.cpCodes[0] })
   const syncObject = createSyncObject({
     store,
     s3,
@@ -62,7 +62,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     pauses,
     now,
     log,
-    rules: () => config.rules,
+    rules: () => config.rules.current().rules,
     purgeDelayMs: config.purge.delayMs,
     purgeRepeat: config.purge.repeatMs > 0,
     verifyTimeoutMs: config.verifyTimeoutMs,
