@@ -87,6 +87,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     const { action, verifyTrailers } = admission
     const fault = faults.take({ action: action.name, method, path: textOf(name) })
     if (fault?.latencyMs !== undefined) await sleep(fault.latencyMs)
+    await fault?.until
     if (fault?.reset === 'before') {
       finish(0)
       socket.destroy()
