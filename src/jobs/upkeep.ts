@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
+import { dropKeys } from './idempotency.ts'
 import { forgetHints } from './intake/hints.ts'
 import { sweep } from './lanes.ts'
 import type { Pauses } from './pauses.ts'
@@ -41,7 +42,10 @@ export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResume
     }
     if (++ticks % sweepEveryTicks === 0) await sweep(store, now())
     if (ticks % 60 === 1) await forgetHints(store, new Date(now().getTime() - keepHintsMs))
-    if (ticks % dropEveryTicks === 1) await dropOld(store, new Date(now().getTime() - retentionMs))
+    if (ticks % dropEveryTicks === 1) {
+      await dropOld(store, new Date(now().getTime() - retentionMs))
+      await dropKeys(store.kysely, now())
+    }
   }
 
   let turn = Promise.resolve()
