@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
 import { AppError } from '../errors.ts'
 import type { Tx } from '../store/store.ts'
-import type { Tables } from '../store/tables.ts'
+import type { JobRow, Tables } from '../store/tables.ts'
 import { canonicalJson } from './canonical-json.ts'
 
 /** How long a key stands for its first request. */
@@ -24,10 +24,10 @@ export function repeatable (token: string | undefined, route: string, key: strin
 interface Kept { scope: string, key: string, body_sha256: string, job_id: string }
 
 /** The job that a key stands for already; undefined if the key is new. Throws `idempotency_key_reused` for another body. */
-export async function recall (kysely: Kysely<Tables>, wanted: Repeatable, now: Date): Promise<string | undefined> {
-  const kept = await kysely.selectFrom('idempotency_keys').selectAll()
-    .where('scope', '=', wanted.scope).where('key', '=', wanted.key).where('created_at', '>=', new Date(now.getTime() - keptMs)).executeTakeFirst()
-  return kept === undefined ? undefined : jobOf(kept, wanted)
+export async function recall (kysely: Kysely<Tables>, wanted: Repeatable, now: Date): Promise<JobRow | undefined> {
+  const mine = kysely.selectFrom('idempotency_keys').where('scope', '=', wanted.scope).where('key', '=', wanted.key)
+  const kept = await mine.selectAll().where('created_at', '>=', new Date(now.getTime() - keptMs)).executeTakeFirst()
+  return kept === undefined ? undefined : await kysely.selectFrom('jobs').selectAll().where('id', '=', jobOf(kept, wanted)).executeTakeFirst()
 }
 
 function jobOf (kept: Kept, wanted: Repeatable): string {
@@ -51,8 +51,7 @@ export async function reserve (tx: Tx, wanted: ReadonlyArray<Repeatable & { jobI
     from unnest(${asked.map(each => each.scope)}::text[], ${asked.map(each => each.key)}::text[], ${asked.map(each => each.bodyHash)}::text[], ${asked.map(each => each.jobId)}::uuid[])
       with ordinality as asked (scope, key, body, job, place) order by place
     on conflict (scope, key) do update set body_sha256 = excluded.body_sha256, job_id = excluded.job_id, created_at = excluded.created_at
-      where idempotency_keys.created_at < ${new Date(now.getTime() - keptMs)}::timestamptz
-        or not exists (select from jobs where jobs.id = idempotency_keys.job_id)`.execute(tx.kysely)
+      where idempotency_keys.created_at < ${new Date(now.getTime() - keptMs)}::timestamptz`.execute(tx.kysely)
   const { rows } = await sql<Kept>`
     select kept.* from idempotency_keys as kept
     join unnest(${asked.map(each => each.scope)}::text[], ${asked.map(each => each.key)}::text[]) as asked (scope, key) using (scope, key)`.execute(tx.kysely)

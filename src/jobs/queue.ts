@@ -67,10 +67,7 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
       onAdded()
       return row
     },
-    async recall (repeat) {
-      const id = await recall(store.kysely, repeat, now())
-      return id === undefined ? undefined : await find(id)
-    },
+    recall: async repeat => await recall(store.kysely, repeat, now()),
     list: async filter => await selectJobs(store.kysely, filter).execute(),
     async wait (id, ms) {
       if (closed) return await find(id)
@@ -119,7 +116,8 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
   const byId = new Map([...rows, ...before].map(row => [row.id, row]))
   return jobs.map(({ id }) => {
     const outcome = outcomes.get(id) ?? id
-    return outcome instanceof AppError ? outcome : byId.get(outcome) as JobRow
+    // A job that is forgotten already, though its key is not, was kept for less than a day by the clock of another replica.
+    return outcome instanceof AppError ? outcome : byId.get(outcome) ?? new AppError('store_unavailable', 'The job of this Idempotency-Key is no longer kept: use a new key.')
   })
 }
 

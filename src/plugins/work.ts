@@ -5,6 +5,7 @@ import { createProbes } from '../jobs/probes.ts'
 import { startPlanner } from '../jobs/purge-planner.ts'
 import { createSyncObject } from '../jobs/sync-object.ts'
 import { startUpkeep } from '../jobs/upkeep.ts'
+import { openQueues } from '../jobs/wake-queues.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -33,6 +34,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     app.addHook('onRequest', async (_request, reply) => { if (drained !== undefined) reply.header('connection', 'close') })
   }
   if (config.role === 'web') {
+    await openQueues(store, targets.keys(), heartbeatSeconds)
     const upkeep = startUpkeep({ store, pauses, now, log, retentionMs: Infinity })
     drainBy(upkeep.stop)
     app.decorate('kick', () => {})

@@ -64,10 +64,10 @@ t.test('two replicas that get the same request at once store one job', async t =
   t.teardown(server.stop)
   const replicas = await Promise.all([1, 2].map(async () => await start(t, { DATABASE_URL: server.url, ROLE: 'web' })))
   const keys = Array.from({ length: 30 }, (_, n) => `key-${n}`)
-  const ask = async (order: string[]) => await Promise.all(replicas.flatMap((replica, index) => (index === 0 ? order : order.toReversed()).map(async key => ({ key, ...await replica.call(key, { ...body, labels: [key] }) }))))
+  const ask = async (order: string[]) => await Promise.all(replicas.flatMap((replica, index) => (index === 0 ? order : order.toReversed()).map(async key => ({ ...await replica.call(key, { ...body, labels: [key] }), asked: key }))))
   const answers = [...await ask(keys), ...await ask(keys)]
   t.ok(answers.every(answer => answer.status === 202))
-  for (const key of keys) t.equal(new Set(answers.filter(answer => answer.key === key).map(answer => answer.id)).size, 1, key)
+  for (const key of keys) t.equal(new Set(answers.filter(answer => answer.asked === key).map(answer => answer.id)).size, 1, key)
   t.equal(await replicas[0]?.count(), keys.length)
 })
 
