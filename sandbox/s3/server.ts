@@ -4,6 +4,7 @@ import { CreateBucketCommand, DeleteObjectCommand, PutBucketVersioningCommand, P
 import { startFauxqs } from 'fauxqs'
 import { Faults, type FaultRule } from '../kit/faults.ts'
 import { errorXml, refuse } from './answer.ts'
+import { listObjects } from './listing.ts'
 import { Notifications } from './notifications/notifications.ts'
 import { operationOf, targetOf, type Target } from './operation.ts'
 import { Behind, send } from './pass.ts'
@@ -68,7 +69,6 @@ export async function startS3 (options: S3Options = {}): Promise<S3Sandbox> {
     const { range } = request.headers
     response.once('close', () => { log.push({ at: Date.now(), method, bucket, key, status: response.statusCode, ...(range === undefined ? {} : { range }) }) })
     if (fault?.latencyMs !== undefined) await new Promise(resolve => { setTimeout(resolve, fault.latencyMs) })
-    await fault?.until
     if (fault?.reset === 'before') {
       request.socket.destroy()
       return
@@ -78,6 +78,12 @@ export async function startS3 (options: S3Options = {}): Promise<S3Sandbox> {
     if (fault?.status !== undefined) {
       request.resume()
       response.writeHead(fault.status, { 'Content-Type': 'application/xml', ...fault.headers }).end(fault.body ?? errorXml(fault.status === 503 ? 'SlowDown' : 'InternalError', 'forced'))
+      return
+    }
+    // Below a prefix where there are synthetic objects, a listing shows those.
+    const listing = method === 'GET' && key === '' && target.query.get('list-type') === '2' ? listObjects(bucket, synthetic, target.query) : undefined
+    if (listing !== undefined) {
+      response.writeHead(200, { 'Content-Type': 'application/xml' }).end(listing)
       return
     }
     const operation = operationOf(request, target)

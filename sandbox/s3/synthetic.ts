@@ -25,14 +25,32 @@ function makeBlock (seed: number): Buffer {
   return block
 }
 
+/** The blocks that were made last, so that many small objects of one seed cost no more than their bytes. */
+const blocks = new Map<number, Buffer>()
+const blocksKept = 16
+
+function blockOf (seed: number): Buffer {
+  const block = blocks.get(seed) ?? makeBlock(seed)
+  if (!blocks.has(seed) && blocks.size >= blocksKept) blocks.delete(blocks.keys().next().value as number)
+  blocks.set(seed, block)
+  return block
+}
+
 /** The bytes from `start` up to, not including, `end`: the same for the same seed, whatever the pieces. */
 export function * syntheticBytes (seed: number, start: number, end: number): Generator<Buffer> {
-  const block = makeBlock(seed)
+  const block = blockOf(seed)
+  const stamp = Buffer.alloc(4)
   for (let index = Math.floor(start / blockBytes); index * blockBytes < end; index++) {
+    const from = Math.max(0, start - index * blockBytes)
+    const to = Math.min(blockBytes, end - index * blockBytes)
+    const piece = Buffer.from(block.subarray(from, to))
     // The number of the block stands in it many times, so that no two blocks are equal.
-    const piece = Buffer.from(block)
-    for (let at = 0; at < blockBytes; at += stampBytes) piece.writeUInt32LE(index >>> 0, at)
-    yield piece.subarray(Math.max(0, start - index * blockBytes), Math.min(blockBytes, end - index * blockBytes))
+    stamp.writeUInt32LE(index >>> 0)
+    for (let at = Math.floor(from / stampBytes) * stampBytes; at < to; at += stampBytes) {
+      if (at >= from) stamp.copy(piece, at - from)
+      else if (at + stamp.length > from) stamp.copy(piece, 0, from - at)
+    }
+    yield piece
   }
 }
 
