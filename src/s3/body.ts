@@ -4,6 +4,10 @@ import { AppError } from '../errors.ts'
 
 /** How often a body is taken up again without a single byte in between, and how long to wait before each, in ms. */
 const pausesMs = [0, 250, 1000]
+/** How far a body reads ahead of who reads it: enough to keep both wires busy, and all that it costs in memory. */
+const aheadBytes = 512 * 1024
+/** Into how many looks a silence is cut; it is noticed at most one look late. */
+const looks = 4
 
 export interface ResumingBodyOptions {
   /** The stream of the first answer. */
@@ -26,51 +30,58 @@ export function createResumingBody (options: ResumingBodyOptions): Readable {
   const { sizeBytes, reopen, stallTimeoutMs, toError, signal } = options
   const closing = new AbortController()
   let stream = options.stream
-  let chunks = iterate(stream)
   let offset = 0
   let failures = 0
 
-  /** The next chunk, or null at the end, over as many streams as it takes. */
-  async function readNext (): Promise<Buffer | null> {
-    for (;;) {
-      try {
-        const chunk = await readChunk()
-        if (chunk === null && offset === sizeBytes) return null
-        if (chunk === null) throw new Error(`the body ended after ${offset} of ${sizeBytes} bytes`)
-        offset += chunk.length
-        failures = 0
-        if (offset > sizeBytes) throw new AppError('object_changed', `S3 sent more than the ${sizeBytes} bytes it announced: the object must have changed.`)
-        return chunk
-      } catch (error) {
-        await recover(error)
-      }
+  const body = new Readable({
+    highWaterMark: aheadBytes,
+    read () { stream.resume() },
+    destroy (error, done) {
+      signal?.removeEventListener('abort', abort)
+      closing.abort()
+      stream.destroy()
+      done(error)
     }
-  }
+  })
 
-  async function readChunk (): Promise<Buffer | null> {
+  /** Passes a stream on until it ends or breaks, or nobody wants it any more. */
+  function follow (): void {
     const current = stream
-    const deadline = setTimeout(() => current.destroy(silence(offset, sizeBytes, stallTimeoutMs)), stallTimeoutMs)
-    try {
-      const { done, value } = await chunks.next()
-      return done === true ? null : value
-    } finally {
-      clearTimeout(deadline)
-    }
-  }
-
-  /** Opens the rest, or throws what cannot be mended. All bytes being here, a broken end is none. */
-  async function recover (error: unknown): Promise<void> {
-    let failure = toError(error)
-    stream.destroy()
-    if (offset === sizeBytes) {
-      chunks = iterate(Readable.from([]))
+    if (body.destroyed) {
+      current.destroy()
       return
     }
+    let seen = -1
+    let quiet = 0
+    const watch = setInterval(() => {
+      quiet = offset === seen && !current.isPaused() ? quiet + 1 : 0
+      seen = offset
+      if (quiet >= looks) current.destroy(silence(offset, sizeBytes, stallTimeoutMs))
+    }, stallTimeoutMs / looks)
+    let failure: unknown
+    current.on('error', error => { failure = error })
+    current.on('data', (chunk: Buffer) => {
+      offset += chunk.length
+      failures = 0
+      if (offset > sizeBytes) body.destroy(new AppError('object_changed', `S3 sent more than the ${sizeBytes} bytes it announced: the object must have changed.`))
+      else if (!body.push(chunk)) current.pause()
+    })
+    current.on('close', () => {
+      clearInterval(watch)
+      if (body.destroyed) return
+      // All bytes being here, a broken end is none.
+      if (offset === sizeBytes) body.push(null)
+      else recover(failure ?? new Error(`the body ended after ${offset} of ${sizeBytes} bytes`)).then(follow, error => { body.destroy(error) })
+    })
+  }
+
+  /** Opens the rest, or throws what cannot be mended. */
+  async function recover (error: unknown): Promise<void> {
+    let failure = toError(error)
     while (failure.retryable && failure.code !== 'object_changed' && failures < pausesMs.length) {
       await sleep(pausesMs[failures++], undefined, { signal: closing.signal })
       try {
         stream = await reopen(offset, closing.signal)
-        chunks = iterate(stream)
         return
       } catch (error) {
         closing.signal.throwIfAborted()
@@ -82,25 +93,20 @@ export function createResumingBody (options: ResumingBodyOptions): Readable {
   }
 
   const abort = () => body.destroy(signal?.reason)
-  const body = new Readable({
-    read () {
-      readNext().then((chunk) => this.push(chunk), (error) => this.destroy(error))
-    },
-    destroy (error, done) {
-      signal?.removeEventListener('abort', abort)
-      closing.abort()
-      stream.destroy()
-      done(error)
-    }
-  })
-  // An error of a stream nobody reads at the moment shows at its next read.
+  // An error that comes while nobody reads shows at the next read.
+  body.on('error', () => {})
   signal?.addEventListener('abort', abort)
   if (signal?.aborted === true) abort()
+  follow()
   return body
 }
 
-function iterate (stream: Readable): AsyncIterator<Buffer, undefined> {
-  return stream.on('error', () => {})[Symbol.asyncIterator]()
+/**
+ * Gives the memory of a chunk back at once, where nobody else has a part in it: what is large and short-lived would
+ * otherwise wait for the garbage collector, and call it often. The chunk is empty from then on.
+ */
+export function releaseChunk ({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 function silence (offset: number, sizeBytes: number, stallTimeoutMs: number): AppError {

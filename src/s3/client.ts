@@ -1,4 +1,5 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import { createReadingAgents } from './agent.ts'
 
 export interface S3ClientOptions {
   /** Undefined leaves it to the SDK's own chain, as `credentials` does. */
@@ -18,7 +19,7 @@ export function createS3Client (options: S3ClientOptions): S3Client {
   const { region, endpoint, connectTimeoutMs = 5000, credentials } = options
   // Queued requests would count as slow connections, so sockets are not bounded here: the copies are. S3 drops idle
   // sockets without notice, and a request that meets one fails, so ours are closed before.
-  const agent = { keepAlive: true, maxSockets: Infinity, timeout: 4000 }
+  const agents = createReadingAgents({ keepAlive: true, maxSockets: Infinity, timeout: 4000 })
   return new S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -27,6 +28,6 @@ export function createS3Client (options: S3ClientOptions): S3Client {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // A socket timeout would take back-pressure for silence: the body's own deadline stands in.
-    requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, httpAgent: agent, httpsAgent: agent }
+    requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, ...agents }
   })
 }

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import { AppError } from '../../src/errors.ts'
-import { createResumingBody } from '../../src/s3/body.ts'
+import { createResumingBody, releaseChunk } from '../../src/s3/body.ts'
 
 const bytes = Buffer.from('0123456789')
 
@@ -137,4 +137,31 @@ t.test('a body that is closed while it is taken up again fails nobody', async (t
   body.resume()
   await once(body, 'close')
   t.ok(body.destroyed)
+})
+
+t.test('a body that is closed just as it was taken up again lets go of the new stream', async (t) => {
+  const second = part('0123456789')
+  const body = createResumingBody({
+    stream: part('', 'break'),
+    sizeBytes: 10,
+    stallTimeoutMs: 1000,
+    toError,
+    reopen: async () => {
+      body.destroy()
+      return second
+    }
+  })
+  body.resume()
+  await once(second, 'close')
+  t.ok(second.destroyed)
+})
+
+t.test('a chunk that is released gives its memory back, unless others have a part in it', (t) => {
+  const whole = Buffer.allocUnsafeSlow(1000)
+  releaseChunk(whole)
+  t.equal(whole.length, 0)
+  const part = Buffer.from('a part of something larger').subarray(2)
+  releaseChunk(part)
+  t.equal(part.toString(), 'part of something larger')
+  t.end()
 })
