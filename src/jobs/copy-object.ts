@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import { isFolderMarker, type Rule } from '../mapping.ts'
 import type { NetStorageClient } from '../netstorage/client.ts'
+import { releaseChunk } from '../s3/body.ts'
 import type { S3Body, S3Objects } from '../s3/objects.ts'
 import type { ObjectRow } from '../store/tables.ts'
 import type { Lease } from './dispatcher.ts'
@@ -79,7 +80,7 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
       lease.check()
     }
     const upload = async (from: S3Body, upFront: string | undefined) => await netstorage.upload({
-      cpCode, path, body: from.body, sizeBytes: from.sizeBytes, mtime, signal, beforeCommit, onProgress, ...(upFront === undefined ? {} : { md5: upFront })
+      cpCode, path, body: from.body, release: releaseChunk, sizeBytes: from.sizeBytes, mtime, signal, beforeCommit, onProgress, ...(upFront === undefined ? {} : { md5: upFront })
     })
     let sent
     try {

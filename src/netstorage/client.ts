@@ -38,6 +38,8 @@ export interface Upload extends Place {
   mtime: number
   /** Called before the last bytes leave; what it throws keeps the upload from committing. */
   beforeCommit?: () => void | Promise<void>
+  /** Called with each chunk of the body that has left and is not looked at again. */
+  release?: (chunk: Uint8Array) => void
   onProgress?: (sentBytes: number) => void
 }
 
@@ -115,7 +117,7 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
 
   return {
     async upload (upload) {
-      const { cpCode, body, sizeBytes, md5, mtime, signal, beforeCommit = () => {}, onProgress = () => {} } = upload
+      const { cpCode, body, sizeBytes, md5, mtime, signal, beforeCommit = () => {}, release = () => {}, onProgress = () => {} } = upload
       const wirePath = wire(upload)
       // One hash serves both the signed trailer and the comparison with `stat`, which shows no other digest than MD5.
       const params = { size: sizeBytes, md5: md5 ?? 'atend', mtime }
@@ -131,6 +133,7 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
             sizeBytes,
             hash: md5 === undefined,
             beforeCommit,
+            release,
             onProgress,
             trailers: value => headersFor(wirePath, actionHeader({ action: 'upload', ...params, md5: value }))
           })

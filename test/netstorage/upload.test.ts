@@ -126,6 +126,32 @@ t.test('the last bytes wait for beforeCommit, and do not leave if it throws', as
   t.equal(asked, 1)
 })
 
+t.test('when beforeCommit is asked, all but the last bytes have left, and a body that is small has not begun to', async t => {
+  for (const known of [true, false]) {
+    for (const size of [10_000, 40_000, large.length]) {
+      const { upload, kept, log } = await start(t)
+      const bytes = large.subarray(0, size)
+      const released: number[] = []
+      await t.rejects(upload(bytes, {
+        ...(known ? { md5: md5(bytes) } : {}),
+        release: chunk => { released.push(chunk.length) },
+        beforeCommit () {
+          const whole = Math.floor(size / 65_536)
+          t.same(released, Array.from({ length: size % 65_536 === 0 ? whole - 1 : whole }, () => 65_536))
+          throw new Error('lost')
+        }
+      }), { message: 'lost' })
+      t.equal(kept(), 'old')
+      if (size > 10_000) while (log.length === 0) await new Promise(resolve => { setImmediate(resolve) })
+      t.ok(log.every(({ status, bytes: arrived }) => status === 0 && arrived < size))
+    }
+  }
+  const { upload } = await start(t)
+  let released = 0
+  await upload(large, { release: chunk => { released += chunk.length } })
+  t.equal(released, large.length, 'each chunk is let go of once')
+})
+
 t.test('a source that fails keeps the old object and tells its own error', async t => {
   const { upload, kept } = await start(t)
   const body = async function * () {
