@@ -18,7 +18,7 @@ export interface S3ObjectRef {
 
 /** An object with its bytes. */
 export interface S3Body extends S3ObjectInfo {
-  /** Must be read to its end or destroyed: until then it holds a connection. */
+  /** Must be read to its end or destroyed: until then it holds a connection. Its chunks are the reader's own. */
   body: Readable
 }
 
