@@ -12,7 +12,7 @@ const doors = [
     'only src/plugins and src/app.ts wire: take what you need as an argument'],
   ['src/{netstorage,s3,purge,sns,events,store}/**/*.ts', [...wiring, '**/jobs/**', '**/schemas.ts'],
     'a client knows nothing of the jobs that use it, nor of what wires it'],
-  ['src/{errors,schemas,mapping,rules}.ts', ['./*/**', '**/config.ts', '**/app.ts', '**/routes/**', '**/sandbox/**'],
+  ['src/{errors,schemas,mapping,glob,templates,spelling}.ts', ['./*/**', '**/config.ts', '**/app.ts', '**/routes/**', '**/sandbox/**'],
     'the leaves import no folder of ours'],
   ['routes/**/*.ts', ['**/netstorage/**', '**/s3/**', '**/purge/**', '**/sns/**', '**/events/**', '**/store/**', '**/plugins/**', '**/jobs/**', 'pg-boss', 'kysely', '**/sandbox/**'],
     'routes reach the work through the decorators of the app'],

@@ -1,3 +1,4 @@
+import Type from 'typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Problem } from '../src/errors.ts'
 import { AppError, toProblem } from '../src/errors.ts'
@@ -39,7 +40,17 @@ async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<nev
 }
 
 /** The header that makes a call wait. */
-export const preferHeader = {
-  type: 'object',
-  properties: { prefer: { type: 'string', description: '`wait=N` (at most 55 s), `handling=strict`', examples: ['wait=30'] } }
-} as const
+export const preferHeader = Type.Object({
+  prefer: Type.Optional(Type.String({ description: '`wait=N` waits up to N seconds (at most 55) for the end of the job; `handling=strict` makes it a 504 if that is not enough', examples: ['wait=30'] }))
+})
+
+/** The headers of the calls that start a job. */
+export const startHeaders = Type.Object({
+  ...preferHeader.properties,
+  'idempotency-key': Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: 'the same key of the same token stands for the same job for 24 hours; with another body it is refused', examples: ['9f86d081-884c-4d65-9a2f-eaa0c55ad015'] }))
+})
+
+/** Who calls, and whether the call may be repeated. */
+export function callOf (request: FastifyRequest) {
+  return { caller: request.caller, idempotencyKey: request.headers['idempotency-key'] as string | undefined }
+}

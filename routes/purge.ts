@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { PurgeBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, preferHeader } from './answer.ts'
+import { answerJob, callOf, startHeaders } from './answer.ts'
 import { jobResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -11,11 +11,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Purge an object, URLs, CP codes or tags',
       description: 'Exactly one of: `bucket` and `key`; `urls`; `cpCodes`; `tags`.',
       tags: ['jobs'],
-      headers: preferHeader,
+      headers: startHeaders,
       body: ref(PurgeBodySchema, 'what to purge'),
       response: jobResponses
     }
-  }, async (request, reply) => await answerJob(request, reply, await app.jobs.purge(request.body, request.caller), 202))
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.purge(request.body, callOf(request)), 202))
 }
 
 export default routes

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SyncBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, preferHeader } from './answer.ts'
+import { answerJob, callOf, startHeaders } from './answer.ts'
 import { jobResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -11,11 +11,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Make NetStorage equal to S3 for one object, then purge it',
       description: 'Uploads, verifies and purges. Bytes that are there already are not uploaded again unless `force`.',
       tags: ['jobs'],
-      headers: preferHeader,
+      headers: startHeaders,
       body: ref(SyncBodySchema, 'what to sync'),
       response: jobResponses
     }
-  }, async (request, reply) => await answerJob(request, reply, await app.jobs.sync(request.body, request.caller), 202))
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.sync(request.body, callOf(request)), 202))
 }
 
 export default routes

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UploadBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, preferHeader } from './answer.ts'
+import { answerJob, callOf, startHeaders } from './answer.ts'
 import { jobResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -11,11 +11,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Copy one object without purging it now',
       description: 'The purge stays owed and is paid by the next sync or purge of the object.',
       tags: ['jobs'],
-      headers: preferHeader,
+      headers: startHeaders,
       body: ref(UploadBodySchema, 'what to upload'),
       response: jobResponses
     }
-  }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, request.caller), 202))
+  }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, callOf(request)), 202))
 }
 
 export default routes

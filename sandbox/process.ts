@@ -16,7 +16,7 @@ interface Methods {
   deliveries: () => DeliveryLogEntry[]
   /** Resolves when no event and no message is on its way. */
   idle: () => Promise<void>
-  purges: () => Array<{ at: number, objects?: Array<string | number>, purgeId?: string }>
+  purges: () => Array<{ at: number, action?: string, objects?: Array<string | number>, purgeId?: string }>
 }
 interface Ask { id: number, method: keyof Methods, args: unknown[] }
 type Reply = { id: number, result?: unknown, error?: string } | { ready: Record<string, string> }

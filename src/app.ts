@@ -4,16 +4,20 @@ import type { Config } from './config.ts'
 import accessLog from './plugins/access-log.ts'
 import auth from './plugins/auth.ts'
 import clients from './plugins/clients.ts'
+import events from './plugins/events.ts'
 import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
 import problem from './plugins/problem.ts'
 import reload from './plugins/reload.ts'
 import { transport } from './plugins/transport.ts'
 import work from './plugins/work.ts'
+import type { FetchCertificate } from './sns/certificates/cache.ts'
+import eventsRoutes from '../routes/events.ts'
 import healthRoutes from '../routes/health.ts'
 import jobsRoutes from '../routes/jobs.ts'
 import objectsRoutes from '../routes/objects.ts'
 import purgeRoutes from '../routes/purge.ts'
+import snsRoutes from '../routes/sns.ts'
 import syncRoutes from '../routes/sync.ts'
 import uploadRoutes from '../routes/upload.ts'
 
@@ -23,11 +27,15 @@ export interface AppOptions {
   now?: () => Date
   /** After which a silent worker loses its lanes (15). */
   heartbeatSeconds?: number
+  /** Gets the file at a URL where SNS keeps its certificates. */
+  fetchCertificate?: FetchCertificate
+  /** Reaches SNS to confirm subscriptions. */
+  confirmFetch?: typeof fetch
   logger?: FastifyServerOptions['logger']
 }
 
 /** The whole house on one page: plugins, then routes. It listens to nothing yet. */
-export async function buildApp (config: Config, { now = () => new Date(), heartbeatSeconds, logger }: AppOptions = {}): Promise<FastifyInstance> {
+export async function buildApp (config: Config, { now = () => new Date(), heartbeatSeconds, fetchCertificate, confirmFetch, logger }: AppOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     ...transport,
     forceCloseConnections: 'idle',
@@ -53,6 +61,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
   await app.register(accessLog)
   await app.register(work, { config, now, heartbeatSeconds })
   await app.register(jobs, { config, now })
+  await app.register(events, { config, now, fetchCertificate, confirmFetch })
 
   await app.register(healthRoutes)
   if (config.role !== 'worker') {
@@ -61,6 +70,8 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
     await app.register(purgeRoutes)
     await app.register(jobsRoutes)
     await app.register(objectsRoutes)
+    await app.register(eventsRoutes)
+    await app.register(snsRoutes, { basicAuth: config.sns.basicAuth })
   }
   for (const warning of config.warnings) app.log.warn(warning)
   return app

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { Ajv } from 'ajv'
 import Type, { type Static } from 'typebox'
 
 const text = (description: string, options: object = {}) => Type.Optional(Type.String({ description, ...options }))
@@ -21,11 +23,15 @@ export const EnvironmentSchema = Type.Object({
   ROLE: choice('`all`, `web` (accepts, runs no jobs) or `worker` (runs jobs, serves health and metrics)', ['all', 'web', 'worker'], 'all'),
   AWS_REGION: text('region of the buckets; credentials come by the AWS SDK\'s own chain'),
   AWS_ENDPOINT_URL_S3: text('another S3 server (path style then)', { pattern: '^https?://' }),
-  S3_BUCKETS: text('comma list of buckets that calls may name (required)'),
-  NS_HOSTNAME: text('NetStorage host, `example-nsu.akamaihd.net` (required)'),
-  NS_KEYNAME: text('NetStorage upload account (required)'),
-  NS_KEY: text('its HTTP API key (required)'),
-  NS_CP: text('default **storage** CP code, the upload directory (required)', { pattern: '^[1-9][0-9]*$' }),
+  RULES_FILE: text('YAML or JSON file of rules, in place of the single rule that `S3_BUCKETS`, `NS_CP` and `PURGE_*` make; see `docs/rules.md`'),
+  S3_BUCKETS: text('comma list of buckets that calls may name (required without `RULES_FILE`)'),
+  SNS_TOPIC_ARNS: text('comma list of topics whose messages are obeyed; empty = `/sns` refuses all'),
+  SNS_BASIC_AUTH: text('`user:secret` that SNS must present; allows raw delivery', { pattern: '^[^:]+:.+$' }),
+  AWS_ENDPOINT_URL_SNS: text('an SNS emulator: certificates and confirmations go to that origin only', { pattern: '^https?://' }),
+  NS_HOSTNAME: text('NetStorage host, `example-nsu.akamaihd.net` (required, unless `RULES_FILE` names every target)'),
+  NS_KEYNAME: text('NetStorage upload account (likewise)'),
+  NS_KEY: text('its HTTP API key (likewise)'),
+  NS_CP: text('default **storage** CP code, the upload directory (likewise)', { pattern: '^[1-9][0-9]*$' }),
   NS_CP_CODES: text('comma list of further storage CP codes that requests may name', { pattern: '^[0-9, ]*$' }),
   VERIFY_TIMEOUT_SECONDS: seconds('how long `stat` may lag before an upload counts as unverified', 120, 1),
   UPLOAD_CONCURRENCY: count('objects copied at once per process', 8, 256, 1),
@@ -61,5 +67,46 @@ export const EnvironmentSchema = Type.Object({
 export type Environment = Static<typeof EnvironmentSchema>
 
 /** Variables whose value may come from the file named by `X_FILE`. */
-export const secrets = ['API_TOKENS', 'DATABASE_URL', 'NS_KEY', 'AO_CLIENT_TOKEN', 'AO_CLIENT_SECRET', 'AO_ACCESS_TOKEN',
+export const secrets = ['SNS_BASIC_AUTH', 'API_TOKENS', 'DATABASE_URL', 'NS_KEY', 'AO_CLIENT_TOKEN', 'AO_CLIENT_SECRET', 'AO_ACCESS_TOKEN',
   'AKAMAI_CLIENT_TOKEN', 'AKAMAI_CLIENT_SECRET', 'AKAMAI_ACCESS_TOKEN'] as const
+
+/**
+ * The variables that concern us: empty ones count as unset, secrets may come from files, defaults are filled in. What is
+ * wrong is added to `faults`, and never shows a value.
+ */
+export function readEnvironment (env: NodeJS.ProcessEnv, faults: string[]): Environment {
+  const raw: Record<string, unknown> = {}
+  for (const name of Object.keys(EnvironmentSchema.properties)) {
+    if (env[name] !== undefined && env[name] !== '') raw[name] = env[name]
+  }
+  for (const name of secrets) {
+    const file = env[`${name}_FILE`]
+    if (file === undefined || file === '') continue
+    if (raw[name] !== undefined) {
+      faults.push(`${name} and ${name}_FILE are both set: choose one`)
+      continue
+    }
+    try {
+      raw[name] = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+    } catch (error) {
+      faults.push(`${name}_FILE: ${(error as Error).message}`)
+    }
+  }
+  const validate = new Ajv({ allErrors: true, coerceTypes: true, useDefaults: true, allowUnionTypes: true }).compile(EnvironmentSchema)
+  if (!validate(raw)) {
+    const named = new Set<string>()
+    for (const error of validate.errors ?? []) {
+      const name = error.instancePath.slice(1)
+      if (named.has(name)) continue
+      named.add(name)
+      const allowed = (EnvironmentSchema.properties as Record<string, { enum?: string[] }>)[name]?.enum
+      faults.push(`${name} ${allowed === undefined ? error.message : `must be one of ${allowed.join(', ')}`}`)
+    }
+  }
+  return raw as unknown as Environment
+}
+
+/** The entries of a comma list. */
+export function listOf (value: string | undefined): string[] {
+  return (value ?? '').split(',').map(each => each.trim()).filter(each => each !== '')
+}

@@ -1,5 +1,7 @@
 import { AppError } from './errors.ts'
-import { spellers, type Spelling } from './spelling.ts'
+import { compileGlob } from './glob.ts'
+import { checkTag, spellers, type Spelling } from './spelling.ts'
+import { fillTemplate } from './templates.ts'
 
 /** How the URLs, CP codes or tags of an object are purged. */
 export interface PurgeRule {
@@ -8,6 +10,7 @@ export interface PurgeRule {
   urls?: string[]
   /** Delivery CP codes, usually not the storage one. */
   cpCodes?: number[]
+  /** Cache tags; templates as the URLs are, filled with the key as it is. */
   tags?: string[]
   spelling: Spelling
   /** File names whose directory is purged with them: `a/index.html` also purges `a/`. */
@@ -24,6 +27,10 @@ export interface Rule {
   bucket: string
   /** Empty for the whole bucket; the longest prefix wins. */
   prefix: string
+  /** Globs over the whole key: one of them must take it; empty = any key. */
+  include: string[]
+  /** Globs over the whole key: none of them may take it. */
+  exclude: string[]
   /** The name of the NetStorage account. */
   target: string
   /** Storage CP code. */
@@ -47,11 +54,36 @@ export interface PurgeObjects extends Pick<PurgeRule, 'by' | 'action' | 'network
 const maxBytes = 1024
 const byteLength = (text: string) => Buffer.byteLength(text, 'utf8')
 
-/** The rule an object meets: the one with the longest matching prefix, the first of equals. */
+/** Why a rule does not take an object. */
+export type Miss = { why: 'bucket' | 'prefix' | 'include' } | { why: 'exclude', glob: string }
+
+const globs = new WeakMap<Rule, Record<'include' | 'exclude', Array<(key: string) => boolean>>>()
+
+/** The tests of a rule's globs, made once a rule. */
+function globsOf (rule: Rule) {
+  const made = globs.get(rule) ?? { include: rule.include.map(compileGlob), exclude: rule.exclude.map(compileGlob) }
+  globs.set(rule, made)
+  return made
+}
+
+/** What keeps a rule from taking an object; `undefined` if it takes it. */
+export function findMiss (rule: Rule, bucket: string, key: string): Miss | undefined {
+  if (rule.bucket !== bucket) return { why: 'bucket' }
+  if (!key.startsWith(rule.prefix)) return { why: 'prefix' }
+  const { include, exclude } = globsOf(rule)
+  if (include.length > 0 && !include.some(matches => matches(key))) return { why: 'include' }
+  const glob = rule.exclude[exclude.findIndex(matches => matches(key))]
+  return glob === undefined ? undefined : { why: 'exclude', glob }
+}
+
+/** The rule an object meets: of those that take it the one with the longest prefix, the first of equals. */
 export function findRule (rules: readonly Rule[], bucket: string, key: string): Rule | undefined {
-  return rules
-    .filter((rule) => rule.bucket === bucket && key.startsWith(rule.prefix))
-    .reduce<Rule | undefined>((best, rule) => best === undefined || rule.prefix.length > best.prefix.length ? rule : best, undefined)
+  let best: Rule | undefined
+  for (const rule of rules) {
+    // The cheap question first: a rule that could not win needs no globs.
+    if ((best === undefined || rule.prefix.length > best.prefix.length) && findMiss(rule, bucket, key) === undefined) best = rule
+  }
+  return best
 }
 
 /** Whether an object only stands for a folder, as consoles and sync tools make them: it has no place on NetStorage. */
@@ -61,14 +93,25 @@ export function isFolderMarker (key: string, sizeBytes: number): boolean {
 
 /**
  * Where an object goes on NetStorage: the path is raw, below the CP code, without a leading slash. `override` is what a
- * request named itself. Throws `key_not_mappable` for a key or path that NetStorage, a URL or S3 cannot hold unharmed:
- * it is never silently renamed.
+ * request named itself. Throws `key_not_mappable` for a key or path that NetStorage, a URL, a cache tag or S3 cannot
+ * hold unharmed: it is never silently renamed.
  */
 export function mapKey (rule: Rule, key: string, override: { path?: string, cpCode?: number } = {}): { cpCode: number, path: string } {
-  refuse(findFault(key, 'the key'), key)
-  const path = override.path ?? fill(rule.path, rule, key)
-  if (path !== key) refuse(findFault(path, override.path === undefined ? `the path that rule ${rule.name} makes of it` : 'the path of the request'), key)
+  checkKey(key)
+  const path = override.path ?? fillTemplate(rule.path, names(rule, key))
+  if (path !== key) refuse(findPathFault(path, override.path === undefined ? `the path that rule ${rule.name} makes of it` : 'the path of the request'), key)
+  if (rule.purge.by === 'tag') {
+    for (const tag of purgeTags(rule, key)) {
+      const fault = checkTag(tag)
+      if (fault !== undefined) refuse(`the cache tag that rule ${rule.name} makes of it ${fault}`, key)
+    }
+  }
   return { cpCode: override.cpCode ?? rule.cpCode, path }
+}
+
+/** Throws `key_not_mappable` for a key that no rule could map. */
+export function checkKey (key: string): void {
+  refuse(findPathFault(key, 'the key'), key)
 }
 
 function refuse (fault: string | undefined, key: string): void {
@@ -78,8 +121,8 @@ function refuse (fault: string | undefined, key: string): void {
   throw new AppError('key_not_mappable', `The key ${JSON.stringify(shown)} cannot be copied to NetStorage: ${fault}.`)
 }
 
-/** What is wrong with a key or path, in words; `undefined` if nothing. */
-function findFault (text: string, what: string): string | undefined {
+/** What is wrong with a key or path, in words; `undefined` if nothing. `what` names it. */
+export function findPathFault (text: string, what: string): string | undefined {
   if (!text.isWellFormed()) return `${what} holds a lone surrogate, which has no UTF-8 form`
   if (text === '') return `${what} is empty`
   if (byteLength(text) > maxBytes) return `${what} has ${byteLength(text)} bytes in UTF-8, and ${maxBytes} is the most`
@@ -94,10 +137,7 @@ function findFault (text: string, what: string): string | undefined {
   return dots === undefined ? undefined : `${what} holds the segment "${dots}", which URLs resolve away`
 }
 
-/** A template filled in one pass, so that a key which looks like a placeholder stays as it is. */
-function fill (template: string, rule: Rule, key: string, spell = (text: string) => text): string {
-  return template.replace(/\{(key|keyWithoutPrefix)\}/g, (_, name) => spell(name === 'key' ? key : key.slice(rule.prefix.length)))
-}
+const names = (rule: Rule, key: string) => ({ key, keyWithoutPrefix: key.slice(rule.prefix.length) })
 
 /**
  * The URLs that show an object: each template in each spelling, followed by those of the directory whose index document
@@ -110,8 +150,13 @@ export function purgeUrls (rule: Rule, key: string, templates: readonly string[]
     // A prefix that reaches into the file name leaves no directory that {keyWithoutPrefix} could name.
     const named = directory !== undefined && (directory.startsWith(rule.prefix) || !template.includes('{keyWithoutPrefix}'))
     const keys = named ? [key, directory] : [key]
-    return keys.flatMap((each) => spellers(rule.purge.spelling).map((spell) => fill(template, rule, each, spell)))
+    return keys.flatMap((each) => spellers(rule.purge.spelling).map((spell) => fillTemplate(template, names(rule, each), spell)))
   }))]
+}
+
+/** The cache tags of an object, without repeats. */
+function purgeTags (rule: Rule, key: string): string[] {
+  return [...new Set((rule.purge.tags ?? []).map(template => fillTemplate(template, names(rule, key))))]
 }
 
 /**
@@ -123,7 +168,7 @@ export function purgeObjects (rule: Rule, key: string, override: PurgeOverride =
   const objects = {
     url: () => purgeUrls(rule, key, override.urls),
     cpcode: () => override.cpCodes ?? rule.purge.cpCodes ?? [],
-    tag: () => override.tags ?? rule.purge.tags ?? [],
+    tag: () => override.tags ?? purgeTags(rule, key),
     none: () => []
   }[by]()
   return {

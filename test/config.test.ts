@@ -57,19 +57,19 @@ t.test('secrets may come from files, and one trailing newline is dropped', async
   await writeFile(join(dir, 'key'), 'from-a-file\n')
   await writeFile(join(dir, 'edgerc'), '[ccu]\nhost = akab-x.purge.akamaiapis.net\nclient_token = a\nclient_secret = b\naccess_token = c\n')
   const config = testConfig({ NS_KEY: '', NS_KEY_FILE: join(dir, 'key'), AO_API_HOST: '', AKAMAI_EDGERC: join(dir, 'edgerc'), AKAMAI_EDGERC_SECTION: 'ccu', AKAMAI_ACCOUNT_KEY: '1-5C0YLB:1-8BYUX' })
-  t.equal(config.targets['default']?.key, 'from-a-file')
-  t.match(config.edgegrids['default'], { host: 'akab-x.purge.akamaiapis.net', accountSwitchKey: '1-5C0YLB:1-8BYUX' })
+  t.equal(config.rules.current().targets['default']?.key, 'from-a-file')
+  t.match(config.rules.current().edgegrids['default'], { host: 'akab-x.purge.akamaiapis.net', accountSwitchKey: '1-5C0YLB:1-8BYUX' })
 })
 
 t.test('what is odd but allowed is a warning', async t => {
   t.match(testConfig({ API_TOKENS: 'none', HOST: '0.0.0.0' }).warnings, [/anyone/])
   const config = testConfig({ PURGE_BY: 'cpcode', PURGE_URLS: '' })
   t.match(config.warnings, [/PURGE_CP_CODES is not set/])
-  t.same(config.rules[0]?.purge.cpCodes, [123456])
-  t.equal(testConfig({ PURGE_BY: 'none', PURGE_URLS: '', AO_API_HOST: '' }).edgegrids['default'], undefined)
+  t.same(config.rules.current().rules[0]?.purge.cpCodes, [123456])
+  t.equal(testConfig({ PURGE_BY: 'none', PURGE_URLS: '', AO_API_HOST: '' }).rules.current().edgegrids['default'], undefined)
 })
 
 t.test('hosts that may be purged are those of the templates unless named', async t => {
-  t.same(testConfig().purge.hosts, ['www.example.com'])
-  t.same(testConfig({ PURGE_HOSTS: 'a.example, b.example' }).purge.hosts, ['a.example', 'b.example'])
+  t.same(testConfig().rules.current().hosts, ['www.example.com'])
+  t.same(testConfig({ PURGE_HOSTS: 'a.example, b.example' }).rules.current().hosts, ['a.example', 'b.example'])
 })

@@ -1,11 +1,13 @@
 import t from 'tap'
 import { AppError } from '../src/errors.ts'
-import { findRule, isFolderMarker, mapKey, purgeObjects, purgeUrls, type PurgeRule, type Rule } from '../src/mapping.ts'
+import { findMiss, findRule, isFolderMarker, mapKey, purgeObjects, purgeUrls, type PurgeRule, type Rule } from '../src/mapping.ts'
 
 const makeRule = (changes: Partial<Omit<Rule, 'purge'>> = {}, purge: Partial<PurgeRule> = {}): Rule => ({
   name: 'web',
   bucket: 'assets',
   prefix: '',
+  include: [],
+  exclude: [],
   target: 'default',
   cpCode: 123456,
   path: '{key}',
@@ -35,6 +37,32 @@ t.test('the longest prefix of the bucket wins, the first of equals', async (t) =
     ['assets', 'static', 'all'], ['other', 'x/a', 'other'], ['other', 'y/a', undefined], ['none', 'a', undefined]
   ]
   for (const [bucket, key, name] of table) t.equal(findRule(rules, bucket, key)?.name, name, `${bucket}/${key}`)
+})
+
+t.test('globs narrow a rule, and what they leave out goes to the next longest prefix', async (t) => {
+  const rules = [
+    makeRule({ name: 'scripts', prefix: 'static/', include: ['**/*.js', '**/*.mjs'], exclude: ['**/*.min.js', 'static/old/**'] }),
+    makeRule({ name: 'static', prefix: 'static/' }), makeRule({ name: 'rest', exclude: ['**/.*', '**/*.tmp'] })
+  ]
+  const table: Array<[string, string | undefined]> = [
+    ['static/a.js', 'scripts'], ['static/x/y/a.mjs', 'scripts'], ['static/a.min.js', 'static'], ['static/old/a.js', 'static'],
+    ['static/a.JS', 'static'], ['a.js', 'rest'], ['a.tmp', undefined], ['x/.hidden', undefined], ['.hidden', undefined]
+  ]
+  for (const [key, name] of table) t.equal(findRule(rules, 'assets', key)?.name, name, key)
+  const [scripts = makeRule()] = rules
+  t.same(findMiss(scripts, 'other', 'static/a.js'), { why: 'bucket' })
+  t.same(findMiss(scripts, 'assets', 'a.js'), { why: 'prefix' })
+  t.same(findMiss(scripts, 'assets', 'static/a.css'), { why: 'include' })
+  t.same(findMiss(scripts, 'assets', 'static/old/a.js'), { why: 'exclude', glob: 'static/old/**' })
+})
+
+t.test('a key whose cache tag could not be sent is refused before it is copied', async (t) => {
+  const rule = makeRule({ prefix: 'img/' }, { by: 'tag', tags: ['web', 'img-{keyWithoutPrefix}', 'web'] })
+  t.same(purgeObjects(rule, 'img/a.png').objects, ['web', 'img-a.png'])
+  t.same(mapKey(rule, 'img/a.png'), { cpCode: 123456, path: 'img/a.png' })
+  t.throws(() => mapKey(rule, 'img/x/a.png'), { code: 'key_not_mappable', message: /the cache tag that rule web makes of it holds "\/"/ })
+  t.throws(() => mapKey(rule, `img/${'a'.repeat(130)}`), { code: 'key_not_mappable', message: /longer than 128/ })
+  t.same(mapKey({ ...rule, purge: { ...rule.purge, by: 'none' } }, 'img/x/a.png').path, 'img/x/a.png')
 })
 
 t.test('keys become paths by the template, and requests may name their own', async (t) => {

@@ -85,6 +85,7 @@ export async function startFastPurge (options: FastPurgeOptions): Promise<FastPu
     const [, action, type, network = 'production', statusType] = route.exec(target.split('?')[0] ?? '') ?? []
     const fault = faults.take({ method: request.method ?? '', path: target, ...(action === undefined ? {} : { action }) })
     if (fault?.latencyMs !== undefined) await new Promise(resolve => { setTimeout(resolve, fault.latencyMs) })
+    await fault?.until
     if (fault?.reset === 'before') {
       request.socket.destroy()
       return

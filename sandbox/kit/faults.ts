@@ -16,6 +16,8 @@ export interface FaultRule {
   after?: number
   /** waited before anything else happens */
   latencyMs?: number
+  /** waited for before anything else happens: lets a test hold a request and let it go */
+  until?: Promise<unknown>
   /** answered in place of the emulator's own status; the request then has no effect */
   status?: number
   /** the body and headers that go with `status` */

@@ -39,6 +39,8 @@ export interface NetStorageEmulator {
   log: NetStorageLogEntry[]
   /** The most uploads that ever ran at once on one path; more than one is a fault of the client. */
   mostUploadsAtOnce: () => number
+  /** The names whose uploads run now; one whose client died counts until that is noticed. */
+  uploading: () => string[]
   accounts: Account[]
   faults: Faults
   /** Seconds by which this server's clock is ahead. */
@@ -85,6 +87,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     const { action, verifyTrailers } = admission
     const fault = faults.take({ action: action.name, method, path: textOf(name) })
     if (fault?.latencyMs !== undefined) await sleep(fault.latencyMs)
+    await fault?.until
     if (fault?.reset === 'before') {
       finish(0)
       socket.destroy()
@@ -118,7 +121,9 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
       finish(0)
       socket.destroy()
     } finally {
-      uploading.set(name, (uploading.get(name) as number) - 1)
+      const left = (uploading.get(name) as number) - 1
+      if (left > 0) uploading.set(name, left)
+      else uploading.delete(name)
     }
   }
 
@@ -146,6 +151,7 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
     store: inspect(store, nowMs),
     log,
     mostUploadsAtOnce: () => most,
+    uploading: () => Array.from(uploading.keys(), textOf),
     accounts,
     faults,
     clock,

@@ -69,6 +69,7 @@ export async function startS3 (options: S3Options = {}): Promise<S3Sandbox> {
     const { range } = request.headers
     response.once('close', () => { log.push({ at: Date.now(), method, bucket, key, status: response.statusCode, ...(range === undefined ? {} : { range }) }) })
     if (fault?.latencyMs !== undefined) await new Promise(resolve => { setTimeout(resolve, fault.latencyMs) })
+    await fault?.until
     if (fault?.reset === 'before') {
       request.socket.destroy()
       return

@@ -1,9 +1,8 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
+import { defaultHeartbeatSeconds, openQueues } from './wake-queues.ts'
 
-/** pg-boss takes no queue with less. */
-const leastHeartbeatSeconds = 10
 /** The part of the heartbeat after which a worker no longer trusts its own lease. */
 const leaseShare = 0.85
 const idleMs = 250
@@ -39,20 +38,12 @@ export interface Dispatcher {
 }
 
 /** Creates the queues, gives back what a crash of this very process left behind, and starts to fetch. */
-export async function startDispatcher ({ store, targets, concurrency, heartbeatSeconds = 15, isPaused, run, log }: DispatcherOptions): Promise<Dispatcher> {
+export async function startDispatcher ({ store, targets, concurrency, heartbeatSeconds = defaultHeartbeatSeconds, isPaused, run, log }: DispatcherOptions): Promise<Dispatcher> {
   const { boss } = store
-  for (const target of targets) {
-    const queue = queueOf(target)
-    if (await boss.getQueue(queue) === null) {
-      await boss.createQueue(queue, {
-        policy: 'stately', retryLimit: 1_000_000, retryDelay: 0, heartbeatSeconds: Math.max(leastHeartbeatSeconds, heartbeatSeconds), expireInSeconds: 86_399, retentionSeconds: 31_536_000, deleteAfterSeconds: 60
-      })
-    }
-    await boss.fetch(queue, { batchSize: 1, ignoreStartAfter: false, minPriority: 1_000_000_000 })
-    if (store.orphansAtStart) {
-      const { rows } = await sql<{ id: string }>`select id from pgboss.job where name = ${queue} and state = 'active'`.execute(store.kysely)
-      if (rows.length > 0) await boss.fail(queue, rows.map(row => row.id))
-    }
+  await openQueues(store, targets, heartbeatSeconds)
+  for (const queue of store.orphansAtStart ? targets.map(queueOf) : []) {
+    const { rows } = await sql<{ id: string }>`select id from pgboss.job where name = ${queue} and state = 'active'`.execute(store.kysely)
+    if (rows.length > 0) await boss.fail(queue, rows.map(row => row.id))
   }
   if (store.orphansAtStart) await store.kysely.updateTable('debts').set({ claimed_until: null }).where('claimed_until', 'is not', null).execute()
 

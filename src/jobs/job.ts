@@ -5,6 +5,8 @@ import type { JobRequest, JobRow, JobSource, PurgeReport, TimelineEntry } from '
 
 /** A job before it is stored. */
 export interface NewJob {
+  /** Given where it must be known before; else a new one. */
+  id?: string
   kind: JobRow['kind']
   bucket?: string
   key?: string

@@ -3,11 +3,12 @@ import { AppError } from '../errors.ts'
 import { purgeObjects, purgeUrls, type PurgeOverride, type Rule } from '../mapping.ts'
 import { checkTag, checkUrl, spellBrowser, spellRfc3986, urlHost } from '../spelling.ts'
 
-/** What callers may purge, from the configuration. */
-export interface PurgeLimits {
-  rules: () => readonly Rule[]
-  /** CP codes of the targets: known, though meant for storage. */
-  cpCodes: readonly number[]
+/** What calls may name: the rules in force, and what goes with them. */
+export interface Limits {
+  rules: readonly Rule[]
+  buckets: readonly string[]
+  /** Upload accounts by their name, with their storage CP codes. */
+  targets: Readonly<Record<string, { cpCodes: readonly number[] }>>
   /** Host names whose URLs may be purged at all. */
   hosts: readonly string[]
 }
@@ -16,13 +17,14 @@ export interface PurgeLimits {
  * What a caller may purge beyond what its rule purges anyway: other URLs are an override and stay on known hosts, CP
  * codes and tags reach wide and have a scope of their own.
  */
-export function createPermissions ({ rules, cpCodes, hosts }: PurgeLimits) {
+export function createPermissions (limits: () => Limits) {
   /** Throws `invalid_request` for what Fast Purge would refuse or misread, `host_not_allowed` for hosts that are not ours. */
   function checkUrls (urls: readonly string[]): void {
     for (const url of urls) {
       const fault = checkUrl(url)
       if (fault !== undefined) throw new AppError('invalid_request', `The URL ${url} cannot be purged: ${fault}.`)
     }
+    const { hosts } = limits()
     for (const url of urls) {
       const host = urlHost(url) as string
       if (!hosts.includes(host)) throw new AppError('host_not_allowed', `The host ${host} is not in PURGE_HOSTS (${hosts.join(', ')}).`)
@@ -41,7 +43,8 @@ export function createPermissions ({ rules, cpCodes, hosts }: PurgeLimits) {
     if (others.length === 0) return
     demand(caller, ['purge-wide'], `a purge of the CP code ${others[0]} reaches all of its content`)
     for (const code of others) demandCpCode(caller, code)
-    const known = new Set([...cpCodes, ...rules().flatMap(rule => rule.purge.cpCodes ?? [])])
+    const { rules, targets } = limits()
+    const known = new Set([...Object.values(targets).flatMap(target => target.cpCodes), ...rules.flatMap(rule => rule.purge.cpCodes ?? [])])
     const foreign = others.find(code => !known.has(code))
     if (foreign !== undefined) demand(caller, ['override'], `no rule names the CP code ${foreign}`)
   }
@@ -66,7 +69,7 @@ export function createPermissions ({ rules, cpCodes, hosts }: PurgeLimits) {
     /** Checks a purge that names no object. */
     urls (caller: Caller, urls: readonly string[]): void {
       checkUrls(urls)
-      const patterns = rules().filter(({ bucket }) => caller.buckets?.has(bucket) ?? true).flatMap(rule => (rule.purge.urls ?? []).map(template => patternOf(template, rule.prefix)))
+      const patterns = limits().rules.filter(({ bucket }) => caller.buckets?.has(bucket) ?? true).flatMap(rule => (rule.purge.urls ?? []).map(template => patternOf(template, rule.prefix)))
       const foreign = urls.find(url => !patterns.some(pattern => pattern.test(url)))
       if (foreign !== undefined) demand(caller, ['override'], `no rule gives the URL ${foreign}`)
     },

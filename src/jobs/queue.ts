@@ -3,6 +3,7 @@ import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 import { callIn, owe } from './debts.ts'
+import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, step, type NewJob } from './job.ts'
 import { wake } from './lanes.ts'
 import { selectJobs, type JobFilter } from './list.ts'
@@ -10,7 +11,9 @@ import { selectJobs, type JobFilter } from './list.ts'
 /** Our words over the store: add a job, find jobs, wait for one. */
 export interface Queue {
   /** Resolves once the job is durably stored; rejects with `store_unavailable` if it may not be. */
-  add: (job: NewJob) => Promise<JobRow>
+  add: (job: NewJob, repeat?: Repeatable) => Promise<JobRow>
+  /** The job that this very request started before, if it did. */
+  recall: (repeat: Repeatable) => Promise<JobRow | undefined>
   find: (id: string) => Promise<JobRow | undefined>
   list: (filter: JobFilter) => Promise<JobRow[]>
   /** The job as it is when it ends, or after `ms`, or when the service stops. */
@@ -45,9 +48,9 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
     polling = waiters.size > 0 ? setTimeout(() => { poll() }, waitPollMs) : undefined
   }
 
-  const insert = coalesce<NewJob, JobRow>(async items => {
+  const insert = coalesce<Wanted, JobRow | AppError>(async items => {
     try {
-      return await store.withTx(async tx => await storeJobs(store, tx, items, now()))
+      return await store.withTx(async tx => await storeOnce(store, tx, items, now()))
     } catch (cause) {
       if (items.length > 1) throw cause
       throw new AppError('store_unavailable', 'The job could not be stored. Nothing was started; try again.', { cause })
@@ -58,11 +61,13 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
 
   return {
     find,
-    async add (job) {
-      const row = await insert(job)
+    async add (job, repeat) {
+      const row = await insert({ job, repeat })
+      if (row instanceof AppError) throw row
       onAdded()
       return row
     },
+    recall: async repeat => await recall(store.kysely, repeat, now()),
     list: async filter => await selectJobs(store.kysely, filter).execute(),
     async wait (id, ms) {
       if (closed) return await find(id)
@@ -96,10 +101,30 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
   }
 }
 
+interface Wanted { job: NewJob, repeat: Repeatable | undefined }
+
+/** Stores jobs, but for a repeated request finds the one it started before. */
+async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Promise<Array<JobRow | AppError>> {
+  const jobs = items.map(({ job, repeat }) => ({ ...job, id: newJobId(now.getTime()), repeat }))
+  const repeated = jobs.flatMap(({ id, repeat }) => repeat === undefined ? [] : [{ ...repeat, jobId: id }])
+  const stands = await reserve(tx, repeated, now)
+  const outcomes = new Map(repeated.map(({ jobId }, index) => [jobId, stands[index] as string | AppError]))
+  const fresh = jobs.filter(({ id }) => (outcomes.get(id) ?? id) === id)
+  const rows = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh, now)
+  const known = [...outcomes.values()].filter(outcome => typeof outcome === 'string' && !rows.some(row => row.id === outcome)) as string[]
+  const before = known.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', known).execute()
+  const byId = new Map([...rows, ...before].map(row => [row.id, row]))
+  return jobs.map(({ id }) => {
+    const outcome = outcomes.get(id) ?? id
+    // A job that is forgotten already, though its key is not, was kept for less than a day by the clock of another replica.
+    return outcome instanceof AppError ? outcome : byId.get(outcome) ?? new AppError('store_unavailable', 'The job of this Idempotency-Key is no longer kept: use a new key.')
+  })
+}
+
 /** One transaction for all that arrived together: their rows, their wake-ups and what they owe. */
 export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<JobRow[]> {
   const rows = items.map(item => ({
-    id: newJobId(now.getTime()),
+    id: item.id ?? newJobId(now.getTime()),
     kind: item.kind,
     state: item.problem !== undefined ? 'failed' as const : item.kind === 'purge' ? 'purging' as const : 'queued' as const,
     bucket: item.bucket ?? null,

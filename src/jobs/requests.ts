@@ -1,34 +1,32 @@
 import { demand, demandBucket, demandCpCode, type Caller } from '../access/caller.ts'
 import { AppError } from '../errors.ts'
-import { findRule, mapKey, purgeObjects, type Rule } from '../mapping.ts'
+import { checkKey, findRule, mapKey, purgeObjects, type Rule } from '../mapping.ts'
 import type { PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
+import { urlHost } from '../spelling.ts'
 import type { JobSource, PurgeReport, PurgeWish } from '../store/tables.ts'
 import type { NewJob } from './job.ts'
-import { createPermissions } from './permissions.ts'
-
-/** What calls may name, from the configuration. */
-export interface Limits {
-  rules: () => readonly Rule[]
-  buckets: readonly string[]
-  cpCodes: readonly number[]
-  hosts: readonly string[]
-}
+import { createPermissions, type Limits } from './permissions.ts'
 
 interface Place { bucket: string, key: string, cpCode?: number | undefined, path?: string | undefined }
 
 /** Turns what a caller asked for into a job, or says in an AppError what is wrong with it and what to do. Pure. */
-export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
-  const may = createPermissions({ rules, cpCodes, hosts })
+export function createRequests (limits: () => Limits) {
+  const may = createPermissions(limits)
 
   function place (caller: Caller, { bucket, key, cpCode, path }: Place) {
-    if (!buckets.includes(bucket)) throw new AppError('bucket_not_allowed', `The bucket ${bucket} is not in S3_BUCKETS (${buckets.join(', ')}).`)
+    const { rules, buckets, targets } = limits()
+    if (!buckets.includes(bucket)) throw new AppError('bucket_not_allowed', `The bucket ${bucket} is not in S3_BUCKETS or the rules (${buckets.join(', ')}).`)
     demandBucket(caller, bucket)
-    if (cpCode !== undefined && !cpCodes.includes(cpCode)) throw new AppError('cp_code_not_allowed', `The storage CP code ${cpCode} is none of NS_CP and NS_CP_CODES (${cpCodes.join(', ')}).`)
-    const rule = findRule(rules(), bucket, key)
-    if (rule === undefined) throw new AppError('no_rule', `No rule covers ${key} in ${bucket}.`)
+    const rule = findRule(rules, bucket, key)
     // A folder marker maps to nothing, but whether it is one only S3 can tell: it goes on as a path that is never written.
     const marker = path === undefined && key.length > 1 && key.endsWith('/') ? '/' : ''
     const name = marker === '' ? key : key.slice(0, -1)
+    if (rule === undefined) {
+      checkKey(name)
+      throw new AppError('no_rule', `No rule covers ${key} in ${bucket}.`)
+    }
+    const cpCodes = targets[rule.target]?.cpCodes ?? []
+    if (cpCode !== undefined && !cpCodes.includes(cpCode)) throw new AppError('cp_code_not_allowed', `The storage CP code ${cpCode} is none of those of target ${rule.target}, where rule ${rule.name} copies to (${cpCodes.join(', ')}).`)
     const plain = mapKey(rule, name)
     const mapped = mapKey(rule, name, { ...(path === undefined ? {} : { path }), ...(cpCode === undefined ? {} : { cpCode }) })
     demandCpCode(caller, mapped.cpCode)
@@ -60,7 +58,7 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
       const given = { ...(body.action === undefined ? {} : { action: body.action }), ...(body.network === undefined ? {} : { network: body.network }) }
       if (bucket !== undefined && key !== undefined) {
         demand(caller, ['purge'], 'a purge of an object needs it')
-        const isDeliveryCode = findRule(rules(), bucket, key)?.purge.by === 'cpcode'
+        const isDeliveryCode = findRule(limits().rules, bucket, key)?.purge.by === 'cpcode'
         const { job, rule } = place(caller, { bucket, key, cpCode: isDeliveryCode ? undefined : body.cpCode })
         const wish = { ...given, ...body.purge, ...(isDeliveryCode && body.cpCode !== undefined && body.purge?.cpCodes === undefined ? { cpCodes: [body.cpCode] } : {}) }
         if (key.endsWith('/')) throw new AppError('key_not_mappable', `${key} ends with a slash, so it is never copied; give the URLs to purge as urls.`)
@@ -75,11 +73,24 @@ export function createRequests ({ rules, buckets, cpCodes, hosts }: Limits) {
       } else if (codes !== undefined) may.cpCodes(caller, codes)
       else may.tags(caller, tags ?? [])
       const by = urls !== undefined ? 'url' as const : codes !== undefined ? 'cpcode' as const : 'tag' as const
-      const first = rules()[0]
-      const plan = report(by, body.action ?? first?.purge.action ?? 'invalidate', body.network ?? first?.purge.network ?? 'production', [...new Set<string | number>(urls ?? codes ?? tags ?? [])])
-      return { kind: 'purge', source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { report: plan, edgegrid: first?.purge.edgegrid ?? 'default' } }
+      const objects = [...new Set<string | number>(urls ?? codes ?? tags ?? [])]
+      const keepers = findKeepers(limits().rules, objects)
+      const edgegrids = [...new Set(keepers.map(rule => rule?.purge.edgegrid ?? 'default'))]
+      if (edgegrids.length > 1) throw new AppError('invalid_request', `The objects need different EdgeGrid credentials (${edgegrids.join(', ')}): send one call for each.`)
+      const plan = report(by, body.action ?? keepers[0]?.purge.action ?? 'invalidate', body.network ?? keepers[0]?.purge.network ?? 'production', objects)
+      return { kind: 'purge', source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { report: plan, edgegrid: edgegrids[0] as string } }
     }
   }
+}
+
+/** For each object that a call names without a key, the rule that purges the same host or CP code, else the first. */
+function findKeepers (rules: readonly Rule[], objects: Array<string | number>): Array<Rule | undefined> {
+  const keepers = new Map<string | number | undefined, Rule>()
+  for (const rule of rules.toReversed()) {
+    for (const object of [...rule.purge.cpCodes ?? [], ...(rule.purge.urls ?? []).map(url => urlHost(url))]) keepers.set(object, rule)
+  }
+  keepers.delete(undefined)
+  return objects.map(object => keepers.get(typeof object === 'number' ? object : urlHost(object)) ?? rules[0])
 }
 
 const report = (by: PurgeReport['by'], action: PurgeReport['action'], network: PurgeReport['network'], objects: Array<string | number>): PurgeReport =>

@@ -1,5 +1,7 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
+import { dropKeys } from './idempotency.ts'
+import { forgetHints } from './intake/hints.ts'
 import { sweep } from './lanes.ts'
 import type { Pauses } from './pauses.ts'
 import type { Verdict } from './probes.ts'
@@ -7,6 +9,8 @@ import type { Verdict } from './probes.ts'
 const tickMs = 1000
 const sweepEveryTicks = 5
 const dropEveryTicks = 3600
+/** Longer than any sender repeats an event it got no answer for. */
+const keepHintsMs = 24 * 3_600_000
 
 export interface UpkeepOptions {
   store: Store
@@ -37,7 +41,11 @@ export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResume
       onResumed?.()
     }
     if (++ticks % sweepEveryTicks === 0) await sweep(store, now())
-    if (ticks % dropEveryTicks === 1) await dropOld(store, new Date(now().getTime() - retentionMs))
+    if (ticks % 60 === 1) await forgetHints(store, new Date(now().getTime() - keepHintsMs))
+    if (ticks % dropEveryTicks === 1) {
+      await dropOld(store, new Date(now().getTime() - retentionMs))
+      await dropKeys(store.kysely, now())
+    }
   }
 
   let turn = Promise.resolve()

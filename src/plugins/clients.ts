@@ -39,7 +39,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   const count = (upstream: string) => ({ action, status }: { action: string, status: number | string }) => { metrics.upstream.inc({ upstream, action, status: String(status) }) }
   const s3Client = createS3Client({ region: config.s3.region, ...(config.s3.endpoint === undefined ? {} : { endpoint: config.s3.endpoint }) })
-  const targets = new Map(Object.entries(config.targets).map(([name, target]) => [name, createNetStorageClient({
+  const targets = new Map(Object.entries(config.rules.current().targets).map(([name, target]) => [name, createNetStorageClient({
     ...target,
     stallTimeoutMs: config.stallTimeoutMs,
     onRequest: count('netstorage'),
@@ -62,7 +62,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     store,
     s3: createS3Objects({ client: s3Client, stallTimeoutMs: config.stallTimeoutMs, onRequest: count('s3') }),
     targets,
-    purge: new Map(Object.entries(config.edgegrids).map(([name, credentials]) => [name, createPurgeClient({ ...credentials, onRequest: count('fast-purge') })])),
+    purge: new Map(Object.entries(config.rules.current().edgegrids).map(([name, credentials]) => [name, createPurgeClient({ ...credentials, onRequest: count('fast-purge') })])),
     pauses
   })
 }, { name: 'clients' })

@@ -2,18 +2,26 @@ import fp from 'fastify-plugin'
 import { sql } from 'kysely'
 import { demandBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
-import { toJob } from '../jobs/job.ts'
+import { repeatable } from '../jobs/idempotency.ts'
+import { toJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
 import { createQueue } from '../jobs/queue.ts'
 import { createRequests } from '../jobs/requests.ts'
 import type { Job, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 
+/** Who asks, and whether the request may be repeated. */
+export interface Call {
+  caller: Caller
+  /** The same one stands for the same job for a day. */
+  idempotencyKey?: string | undefined
+}
+
 /** What routes may ask of the work. */
 export interface Jobs {
-  sync: (body: SyncBody, caller: Caller) => Promise<Job>
-  upload: (body: UploadBody, caller: Caller) => Promise<Job>
-  purge: (body: PurgeBody, caller: Caller) => Promise<Job>
+  sync: (body: SyncBody, call: Call) => Promise<Job>
+  upload: (body: UploadBody, call: Call) => Promise<Job>
+  purge: (body: PurgeBody, call: Call) => Promise<Job>
   /** Undefined also where the caller may not see it. */
   find: (id: string, caller: Caller) => Promise<Job | undefined>
   list: (filter: JobFilter, caller: Caller) => Promise<Job[]>
@@ -39,11 +47,17 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
   const show = (row: JobRow) => toJob(row, link(row.id), true)
-  const requests = createRequests({ rules: () => config.rules, buckets: config.s3.buckets, cpCodes: Object.values(config.targets).flatMap(target => target.cpCodes), hosts: config.purge.hosts })
+  const requests = createRequests(config.rules.current)
+  /** What was asked before under the same key is answered from what came of it, whatever the rules say by now. */
+  const start = async ({ caller, idempotencyKey }: Call, route: string, body: object, make: () => NewJob): Promise<Job> => {
+    if (idempotencyKey === undefined) return show(await queue.add(make()))
+    const repeat = repeatable(caller.token, route, idempotencyKey, body)
+    return show(await queue.recall(repeat) ?? await queue.add(make(), repeat))
+  }
   app.decorate('jobs', {
-    sync: async (body, caller) => show(await queue.add(requests.sync(body, caller))),
-    upload: async (body, caller) => show(await queue.add(requests.upload(body, caller))),
-    purge: async (body, caller) => show(await queue.add(requests.purge(body, caller))),
+    sync: async (body, call) => await start(call, '/sync', body, () => requests.sync(body, call.caller)),
+    upload: async (body, call) => await start(call, '/upload', body, () => requests.upload(body, call.caller)),
+    purge: async (body, call) => await start(call, '/purge', body, () => requests.purge(body, call.caller)),
     async find (id, caller) {
       const row = await queue.find(id)
       return row === undefined || !maySee(caller, row) ? undefined : show(row)

@@ -29,7 +29,7 @@ export default fp(async app => {
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
       servers: [{ url: '/' }],
-      tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'service', description: 'health, metrics and this document' }],
+      tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'events', description: 'how S3 tells of changes' }, { name: 'service', description: 'health, metrics and this document' }],
       components: {
         securitySchemes: {
           bearer: { type: 'http', scheme: 'bearer', description: 'The secret of an API token. An operation names the scopes of which the token must hold one.' },

@@ -55,7 +55,7 @@ export default fp(async app => {
   app.setErrorHandler<FastifyError | AppError>((error, request, reply) => {
     const ours = translate(error)
     if (ours.statusCode >= 500) request.log.error({ err: ours.cause ?? ours, code: ours.code }, ours.message)
-    if (ours.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="edgeferry", Basic realm="edgeferry", charset="UTF-8"')
+    if (ours.code === 'unauthorized' && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="edgeferry", Basic realm="edgeferry", charset="UTF-8"')
     if (ours.statusCode === 429 && ours.retryAfterSeconds !== undefined) reply.header('retry-after', String(ours.retryAfterSeconds))
     return sendProblem(reply, toProblem(ours))
   })

@@ -5,6 +5,7 @@ import { createProbes } from '../jobs/probes.ts'
 import { startPlanner } from '../jobs/purge-planner.ts'
 import { createSyncObject } from '../jobs/sync-object.ts'
 import { startUpkeep } from '../jobs/upkeep.ts'
+import { openQueues } from '../jobs/wake-queues.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -33,6 +34,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     app.addHook('onRequest', async (_request, reply) => { if (drained !== undefined) reply.header('connection', 'close') })
   }
   if (config.role === 'web') {
+    await openQueues(store, targets.keys(), heartbeatSeconds)
     const upkeep = startUpkeep({ store, pauses, now, log, retentionMs: Infinity })
     drainBy(upkeep.stop)
     app.decorate('kick', () => {})
@@ -53,7 +55,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
       }
     }
   })
-  const probes = createProbes({ store, s3, targets, cpCodeOf: name => config.targets[name]?.cpCodes[0] })
+  const probes = createProbes({ store, s3, targets, cpCodeOf: name => config.rules.current().targets[name]?.cpCodes[0] })
   const syncObject = createSyncObject({
     store,
     s3,
@@ -62,7 +64,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     pauses,
     now,
     log,
-    rules: () => config.rules,
+    rules: () => config.rules.current().rules,
     purgeDelayMs: config.purge.delayMs,
     purgeRepeat: config.purge.repeatMs > 0,
     verifyTimeoutMs: config.verifyTimeoutMs,

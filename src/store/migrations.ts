@@ -15,6 +15,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of hints) await sql.raw(statement).execute(db)
     }
+  },
+  '0003-idempotency': {
+    async up (db) {
+      for (const statement of idempotency) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -99,4 +104,14 @@ const hints = [
   'create table deletes (at timestamptz(3) not null)',
   'create index deletes_at on deletes (at)',
   'alter table objects add column pending boolean not null default false'
+]
+
+const idempotency = [
+  `create table idempotency_keys (
+    scope text not null, key text not null,
+    body_sha256 text not null, job_id uuid not null,
+    created_at timestamptz(3) not null,
+    primary key (scope, key)
+  )`,
+  'create index idempotency_keys_created on idempotency_keys (created_at)'
 ]

@@ -179,7 +179,18 @@ export interface PausesTable {
   next_probe_at: Timestamp
 }
 
+/** Requests that may be repeated: the same key of the same caller stands for the same job for a day. */
+export interface IdempotencyKeysTable {
+  /** The token's name and the route. */
+  scope: string
+  key: string
+  body_sha256: string
+  job_id: string
+  created_at: Timestamp
+}
+
 export interface Tables {
+  idempotency_keys: IdempotencyKeysTable
   jobs: JobsTable
   objects: ObjectsTable
   debts: DebtsTable

@@ -34,6 +34,7 @@ const table: Record<string, Scope[]> = {
   syncObject: ['sync'],
   uploadObject: ['upload'],
   purgeObjects: ['purge', 'purge-wide'],
+  receiveEvents: ['events'],
   listJobs: ['read'],
   getJob: ['read'],
   getObjects: ['read']

@@ -198,7 +198,7 @@ t.test('of the events of one object the newest decides, in whatever order they c
 })
 
 t.test('a legal key that is odd as a path is mapped to itself or refused, never to another', async (t) => {
-  const rule: Rule = { name: 'all', bucket: 'media-origin-example', prefix: '', target: 'main', cpCode: 1, path: '{key}', deletes: 'propagate', etagIsMd5: 'auto', metadata: { contentEncoding: 'refuse', redirect: 'refuse' }, purge: { by: 'none', spelling: 'both', indexDocuments: [], action: 'invalidate', network: 'production', edgegrid: 'default' } }
+  const rule: Rule = { name: 'all', bucket: 'media-origin-example', prefix: '', include: [], exclude: [], target: 'main', cpCode: 1, path: '{key}', deletes: 'propagate', etagIsMd5: 'auto', metadata: { contentEncoding: 'refuse', redirect: 'refuse' }, purge: { by: 'none', spelling: 'both', indexDocuments: [], action: 'invalidate', network: 'production', edgegrid: 'default' } }
   const odd = payloads.flatMap(({ records = [] }) => records).filter(({ pathPolicy }) => pathPolicy !== undefined).map(({ key }) => key ?? '')
   t.same(odd, ['win\\path\\file.txt', '/abs/file.txt', 'a//b/file.txt', 'folders/odd/'])
   for (const key of odd) {

@@ -50,6 +50,18 @@ t.test('a forced 2xx is the answer of what was done', async t => {
   t.equal((await send('stat', { path: '/123456/none' })).status, 404, 'but not of what could not be')
 })
 
+t.test('a request is held until the test lets it go', async t => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const { send, faults, kept } = await start(t, { until: promise })
+  const held = send('upload')
+  while (faults.rules.length > 0) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal((await send('stat')).status, 200)
+  t.equal(kept(), 'old')
+  resolve()
+  t.equal((await held).status, 200)
+  t.equal(kept(), body)
+})
+
 t.test('latency comes before all else, and holds up nobody else', async t => {
   const { send, faults, kept, log } = await start(t, { latencyMs: 200 })
   const slow = send('upload')

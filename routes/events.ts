@@ -1,0 +1,40 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { problem } from '../src/schemas.ts'
+import { takeRawBodies } from './raw-body.ts'
+
+const ReceiptSchema = Type.Object({
+  verdicts: Type.Record(Type.String(), Type.Integer(), { description: 'how many events were stored, revived, duplicate, stale, ignored or rejected' }),
+  jobIds: Type.Array(Type.String(), { description: 'the jobs that answer for them' })
+})
+
+/** S3 events that come without SNS: posted by MinIO, Ceph, EventBridge, or by hand. */
+const routes: FastifyPluginAsyncTypebox = async app => {
+  takeRawBodies(app)
+  app.head('/events', { schema: { hide: true } }, async (request, reply) => await reply.send())
+  app.post('/events', {
+    config: { scope: 'events', tokenInQuery: true },
+    schema: {
+      operationId: 'receiveEvents',
+      summary: 'Receive S3 events without SNS',
+      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise.',
+      tags: ['events'],
+      security: [{ bearer: [] }],
+      querystring: Type.Object({ token: Type.Optional(Type.String({ description: 'the secret, for senders that can set no header; never logged' })) }),
+      response: {
+        200: { ...ReceiptSchema, description: 'All of it is durably stored, or counted.' },
+        401: problem('unauthorized'),
+        403: problem('forbidden, proxy_without_tokens'),
+        413: problem('payload_too_large'),
+        429: problem('too_many_requests: wrong secrets'),
+        500: problem('internal_error'),
+        503: problem('store_unavailable: send it again')
+      }
+    }
+  }, async request => {
+    const { token } = request.caller
+    return await app.events.receiveEvents(request.body instanceof Uint8Array ? request.body : Buffer.alloc(0), { type: 'events', ...(token === undefined ? {} : { token }) })
+  })
+}
+
+export default routes

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Store, Tx } from '../../store/store.ts'
+import type { NewJob } from '../job.ts'
+import { storeJobs } from '../queue.ts'
+import { revive } from '../revive.ts'
+
+/** One event as a hint that a key changed, with the job it asks for. */
+export interface Hint {
+  /** What makes another delivery the same event; none where nothing tells. */
+  identities: string[]
+  job: NewJob
+  /** An archived object can be read again: only a job that failed for that is woken, and none is made. */
+  wakesArchived?: true
+}
+
+/** What became of a hint, and which job answers for it. */
+export interface Received {
+  verdict: 'stored' | 'revived' | 'duplicate' | 'stale' | 'ignored'
+  jobId?: string
+}
+
+const dead = ['failed', 'cancelled']
+
+/** The one form in which an identity is kept: keys may be long, and an index must not be. */
+export function identityOf (...parts: Array<string | number>): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+}
+
+/**
+ * Stores what is new in one transaction, however many messages it came in. An event that was seen, or that a later one
+ * of its key has overtaken, is dropped only while the job that answers for it is alive or has succeeded; else that job
+ * is revived. Results are in the order of the hints.
+ */
+export async function takeHints (store: Store, tx: Tx, hints: readonly Hint[], now: Date): Promise<Received[]> {
+  const known = await findSeen(tx, hints.flatMap(hint => hint.identities))
+  const overtaken = await findOvertaken(tx, hints)
+  const archived = await findArchived(tx, hints.filter(hint => hint.wakesArchived))
+  const results: Received[] = []
+  const fresh: number[] = []
+  const toRevive = new Set<string>()
+  const inThisBatch = new Map<string, number>()
+  for (const [index, hint] of hints.entries()) {
+    const seen = hint.identities.map(identity => known.get(identity)).find(job => job !== undefined)
+    const twin = hint.identities.map(identity => inThisBatch.get(identity)).find(at => at !== undefined)
+    if (hint.wakesArchived) {
+      const jobId = archived.get(nameOf(hint))
+      results.push(jobId === undefined ? { verdict: 'ignored' } : { verdict: 'revived', jobId })
+      if (jobId !== undefined) toRevive.add(jobId)
+    } else if (seen !== undefined && (!dead.includes(seen.state) || !seen.mayRevive)) results.push({ verdict: 'duplicate', jobId: seen.id })
+    else if (overtaken.has(index)) results.push({ verdict: 'stale' })
+    else if (seen !== undefined) {
+      toRevive.add(seen.id)
+      results.push({ verdict: 'revived', jobId: seen.id })
+    } else if (twin !== undefined) results.push({ verdict: 'duplicate' })
+    else {
+      for (const identity of hint.identities) inThisBatch.set(identity, index)
+      fresh.push(index)
+      results.push({ verdict: 'stored' })
+    }
+  }
+  await revive(store.boss, tx, [...toRevive], now, 'the event was delivered again')
+  const rows = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh.map(index => (hints[index] as Hint).job), now)
+  for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: rows[place]?.id ?? '' }
+  const marks = hints.flatMap((hint, index) => {
+    const jobId = results[index]?.jobId
+    return jobId === undefined || hint.wakesArchived ? [] : hint.identities.map(identity => ({ identity, jobId }))
+  })
+  await remember(tx, marks, now)
+  return results
+}
+
+/** Forgets the events from before a moment: SNS itself gives up after an hour. */
+export async function forgetHints (store: Store, before: Date): Promise<void> {
+  await sql`delete from hints where identity in (select identity from hints where seen_at < ${before}::timestamptz limit 10000)`.execute(store.kysely)
+}
+
+async function remember (tx: Tx, marks: Array<{ identity: string, jobId: string }>, now: Date): Promise<void> {
+  const unique = [...new Map(marks.map(mark => [mark.identity, mark.jobId]))]
+  if (unique.length === 0) return
+  await sql`insert into hints (identity, job_id, seen_at)
+    select identity, job_id, ${now}::timestamptz from unnest(${unique.map(([identity]) => identity)}::text[], ${unique.map(([, jobId]) => jobId)}::uuid[]) as mark (identity, job_id)
+    order by identity on conflict (identity) do update set job_id = excluded.job_id, seen_at = excluded.seen_at`.execute(tx.kysely)
+}
+
+async function findSeen (tx: Tx, identities: string[]): Promise<Map<string, { id: string, state: string, mayRevive: boolean }>> {
+  if (identities.length === 0) return new Map()
+  const rows = await tx.kysely.selectFrom('hints').innerJoin('jobs', 'jobs.id', 'hints.job_id')
+    .select(['hints.identity', 'jobs.id', 'jobs.state', 'jobs.lane']).where('hints.identity', '=', sql<string>`any(${identities}::text[])`).execute()
+  return new Map(rows.map(row => [row.identity, { id: row.id, state: row.state, mayRevive: row.lane !== null }]))
+}
+
+/** The hints for which a job with an equal or later one is alive or has succeeded: it saw, or will see, what they tell of. */
+async function findOvertaken (tx: Tx, hints: readonly Hint[]): Promise<Set<number>> {
+  const ordered = hints.flatMap(({ job, wakesArchived }, index) => wakesArchived || typeof job.hint?.order !== 'string' ? [] : [{ index, job, source: job.hint.source, order: job.hint.order }])
+  if (ordered.length === 0) return new Set()
+  const { rows } = await sql<{ index: number }>`
+    select index from unnest(${ordered.map(each => each.index)}::int[], ${ordered.map(each => each.job.bucket ?? '')}::text[], ${ordered.map(each => each.job.key ?? '')}::text[],
+      ${ordered.map(each => each.source)}::text[], ${ordered.map(each => each.order)}::text[]) as given (index, bucket, key, source, hint)
+    where exists (select from jobs where jobs.key = given.key and jobs.bucket = given.bucket and jobs.hint_source = given.source
+      and jobs.hint >= given.hint collate "C" and jobs.hint is not null and jobs.state <> all(${dead}::text[]))`.execute(tx.kysely)
+  return new Set(rows.map(row => row.index))
+}
+
+const nameOf = ({ job: { bucket, key } }: Hint) => JSON.stringify([bucket, key])
+
+/** The newest job of each object that failed because the object was archived. */
+async function findArchived (tx: Tx, hints: readonly Hint[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  for (const hint of hints) {
+    const row = await tx.kysely.selectFrom('jobs').select('id').where('key', '=', hint.job.key ?? '').where('bucket', '=', hint.job.bucket ?? '')
+      .where('state', '=', 'failed').where(sql<boolean>`error ->> 'code' = 'object_archived'`).orderBy('id', 'desc').limit(1).executeTakeFirst()
+    if (row !== undefined) found.set(nameOf(hint), row.id)
+  }
+  return found
+}
