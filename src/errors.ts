@@ -1,5 +1,3 @@
-import { STATUS_CODES } from 'node:http'
-
 /** What the service knows of one kind of failure: the HTTP status a caller sees, and whether trying again can help. */
 interface Kind {
   status: number
@@ -145,9 +143,4 @@ export function toProblem (error: AppError): Problem {
     code: error.code,
     ...(error.errors === undefined ? {} : { errors: error.errors })
   }
-}
-
-/** The name of a status, `Not Found` for 404. */
-export function statusText (status: number): string {
-  return STATUS_CODES[status] ?? 'Unknown'
 }

@@ -101,26 +101,3 @@ function meets (match: FaultMatch, request: FaultRequest): boolean {
   // search() and not test(): an expression with the g flag would remember where it stopped
   return typeof match.path === 'string' ? match.path === request.path : request.path.search(match.path) >= 0
 }
-
-/**
- * A rule from JSON, for emulators that are steered over HTTP. An expression is written `{"path": {"pattern": "^/a"}}`.
- * @throws TypeError when the value is no object, or has a member no rule has
- */
-export function faultRuleFromJson (value: unknown): FaultRule {
-  if (!isRecord(value)) throw new TypeError('a fault rule is a JSON object')
-  const unknown = Object.keys(value).find((name) => !MEMBERS.has(name))
-  if (unknown !== undefined) throw new TypeError(`a fault rule has no member "${unknown}"; it knows ${[...MEMBERS].join(', ')}`)
-  const rule: FaultRule = { ...value }
-  if (!isRecord(value.match)) return rule
-  const { path, ...match } = value.match
-  rule.match = { ...match }
-  if (typeof path === 'string') rule.match.path = path
-  if (isRecord(path)) rule.match.path = new RegExp(String(path.pattern))
-  return rule
-}
-
-const MEMBERS = new Set(['match', 'times', 'after', 'latencyMs', 'status', 'body', 'headers', 'reset', 'afterBytes', 'hang', 'slow', 'kind'])
-
-function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
