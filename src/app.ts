@@ -12,6 +12,7 @@ import reload from './plugins/reload.ts'
 import { transport } from './plugins/transport.ts'
 import work from './plugins/work.ts'
 import type { FetchCertificate } from './sns/certificates/cache.ts'
+import actingRoutes from '../routes/acting.ts'
 import eventsRoutes from '../routes/events.ts'
 import healthRoutes from '../routes/health.ts'
 import jobsRoutes from '../routes/jobs.ts'
@@ -69,6 +70,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
     await app.register(uploadRoutes)
     await app.register(purgeRoutes)
     await app.register(jobsRoutes)
+    await app.register(actingRoutes)
     await app.register(objectsRoutes)
     await app.register(eventsRoutes)
     await app.register(snsRoutes, { basicAuth: config.sns.basicAuth })

@@ -3,6 +3,7 @@ import type { PgBoss } from 'pg-boss'
 import type { Problem } from '../errors.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { JobRow, PurgeWish } from '../store/tables.ts'
+import { endMarked } from './acting/cancel.ts'
 import { step } from './job.ts'
 
 /** The pg-boss queue whose wake-ups point at the lanes of one target. */
@@ -56,7 +57,8 @@ export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string,
 }
 
 /** Takes what waits in a lane, in order of arrival, as far as it may merge. Undefined if nothing is to be done. */
-export async function claim (tx: Tx, lane: string, now: Date): Promise<Work | undefined> {
+export async function claim (boss: PgBoss, tx: Tx, lane: string, now: Date): Promise<Work | undefined> {
+  await endMarked(boss, tx, lane, now)
   const open = await tx.kysely.selectFrom('jobs').selectAll()
     .where('lane', '=', lane).where('state', 'in', ['queued', 'uploading', 'held']).where('merged_into', 'is', null)
     .orderBy('id').limit(500).forUpdate().execute()

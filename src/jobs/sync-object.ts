@@ -4,6 +4,7 @@ import type { NetStorageClient } from '../netstorage/client.ts'
 import type { S3Objects } from '../s3/objects.ts'
 import type { Store } from '../store/store.ts'
 import { copyObject, Held } from './copy-object.ts'
+import { Cancelled, endCancelled } from './acting/cancel.ts'
 import { takeDelete } from './delete-brake.ts'
 import type { Lease } from './dispatcher.ts'
 import { claim, LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
@@ -42,11 +43,34 @@ export interface SyncOptions {
 export function createSyncObject (options: SyncOptions) {
   const { store, s3, targets, rules, pauses, probes, now, log } = options
 
-  return async function syncObject (wakeUp: WakeUp, target: string, lease: Lease): Promise<void> {
+  const running = new Map<string, AbortController>()
+
+  /** Stops the uploads whose callers want them no more, on whichever replica they said so. */
+  async function stopCancelled (): Promise<void> {
+    if (running.size === 0) return
+    const rows = await store.kysely.selectFrom('jobs').select('id').where('id', 'in', [...running.keys()]).where('cancel_requested', '=', true).execute()
+    for (const { id } of rows) running.get(id)?.abort(new Cancelled('cancelled'))
+  }
+
+  /** A lease that also ends when the job is cancelled, until its work may take effect: from then on it goes on to its end. */
+  function cancellable (id: string, lease: Lease): Lease {
+    const cancel = new AbortController()
+    running.set(id, cancel)
+    return {
+      signal: AbortSignal.any([lease.signal, cancel.signal]),
+      check () {
+        cancel.signal.throwIfAborted()
+        lease.check()
+        running.delete(id)
+      }
+    }
+  }
+
+  async function run (wakeUp: WakeUp, target: string, given: Lease): Promise<void> {
     const startedAt = performance.now()
     const netstorage = targets.get(target)
     const found = await store.withTx(async tx => {
-      const work = await claim(tx, wakeUp.lane, now())
+      const work = await claim(store.boss, tx, wakeUp.lane, now())
       if (work === undefined) await release(store.boss, tx, wakeUp, target)
       const ledger = await tx.kysely.selectFrom('objects').selectAll().where('lane', '=', wakeUp.lane).executeTakeFirst()
       return { work, ledger }
@@ -55,6 +79,7 @@ export function createSyncObject (options: SyncOptions) {
     if (work === undefined) return
     const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
     if (paused !== undefined) return await putOff(work, wakeUp, target)
+    const lease = cancellable(work.doer.id, given)
     try {
       const rule = rules().find(each => each.name === work.doer.rule)
       if (netstorage === undefined || rule === undefined) throw new AppError('no_rule', `The rule "${work.doer.rule}" or the target "${target}" is no longer configured.`)
@@ -64,7 +89,10 @@ export function createSyncObject (options: SyncOptions) {
       log.info(fields, done.outcome)
       options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, ms: fields.ms })
     } catch (error) {
-      await fail(error, work, wakeUp, target, lease)
+      if (error instanceof Cancelled) await store.withTx(async tx => { await endCancelled(store.boss, tx, work.doer, now()); await release(store.boss, tx, wakeUp, target) })
+      else await fail(error, work, wakeUp, target, given)
+    } finally {
+      running.delete(work.doer.id)
     }
   }
 
@@ -100,7 +128,7 @@ export function createSyncObject (options: SyncOptions) {
     const at = now()
     const delayMs = Math.max(1000 * Math.min(900, 2 ** (work.doer.attempts - 1)) * (0.75 + Math.random() / 2), (known.retryAfterSeconds ?? 0) * 1000)
     // Whether it is the object or the credentials cannot always be told: then time must show.
-    const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - work.doer.created_at.getTime() < options.retryMs
+    const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - (work.doer.retried_at ?? work.doer.created_at).getTime() < options.retryMs
     await store.withTx(async tx => {
       if (stopping) await requeue(tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
@@ -125,4 +153,6 @@ export function createSyncObject (options: SyncOptions) {
       : [`netstorage:${target}`, await probes.netstorage(target)]
     return { verdict, ...(verdict === 'refused' ? { pause: name } : {}) }
   }
+
+  return { run, stopCancelled }
 }

@@ -21,17 +21,20 @@ export interface UpkeepOptions {
   /** The neutral question to each kind of paused target, by what stands before the colon of its name; absent where no work is done. */
   probes?: Record<string, (which: string) => Promise<Verdict>>
   onResumed?: () => void
+  /** Called each time, for what must be looked at every second. */
+  onTick?: () => Promise<void>
   log: { warn: (fields: object, message: string) => void }
 }
 
 /** Once a second: who is paused, whether a probe is due; now and then lanes that were forgotten, and jobs that are old. */
-export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResumed, log }: UpkeepOptions): { stop: () => Promise<void> } {
+export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResumed, onTick, log }: UpkeepOptions): { stop: () => Promise<void> } {
   let ticks = 0
   let stopped = false
   let timer: NodeJS.Timeout | undefined
 
   async function tend (): Promise<void> {
     await pauses.refresh()
+    await onTick?.()
     if (probes === undefined) return
     for (const name of await pauses.takeProbes()) {
       const [kind = '', which = ''] = name.split(/:(.*)/s)

@@ -1,7 +1,9 @@
 import fp from 'fastify-plugin'
 import { sql } from 'kysely'
-import { demandBucket, type Caller } from '../access/caller.ts'
+import { demand, demandBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
+import { AppError } from '../errors.ts'
+import { createActs } from '../jobs/acting/acts.ts'
 import { repeatable } from '../jobs/idempotency.ts'
 import { toJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
@@ -25,6 +27,12 @@ export interface Jobs {
   /** Undefined also where the caller may not see it. */
   find: (id: string, caller: Caller) => Promise<Job | undefined>
   list: (filter: JobFilter, caller: Caller) => Promise<Job[]>
+  /** The three acts upon one job; each returns it as it is then. */
+  retry: (id: string, caller: Caller) => Promise<Job>
+  cancel: (id: string, caller: Caller) => Promise<Job>
+  release: (id: string, caller: Caller) => Promise<Job>
+  /** Retries or releases all that match; returns how many. */
+  retryAll: (filter: Omit<JobFilter, 'limit' | 'after'>, dryRun: boolean, caller: Caller) => Promise<number>
   wait: (id: string, ms: number) => Promise<Job | undefined>
   object: (bucket: string, key: string, caller: Caller) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   /** Each check by its name, with what is wrong. */
@@ -54,6 +62,15 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     const repeat = repeatable(caller.token, route, idempotencyKey, body)
     return show(await queue.recall(repeat) ?? await queue.add(make(), repeat))
   }
+  const acts = createActs({ store, now, onQueued: app.kick })
+  /** Only on what the caller may see, and with the scope of its kind. */
+  async function act (doIt: (id: string) => Promise<void>, id: string, caller: Caller): Promise<Job> {
+    const row = await queue.find(id)
+    if (row === undefined || !maySee(caller, row)) throw new AppError('job_not_found', `There is no job ${id}; finished jobs are kept for a while only.`)
+    demand(caller, ['admin', row.kind], `the job is a ${row.kind}`)
+    await doIt(id)
+    return show(await queue.find(id) ?? row)
+  }
   app.decorate('jobs', {
     sync: async (body, call) => await start(call, '/sync', body, () => requests.sync(body, call.caller)),
     upload: async (body, call) => await start(call, '/upload', body, () => requests.upload(body, call.caller)),
@@ -62,6 +79,10 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       const row = await queue.find(id)
       return row === undefined || !maySee(caller, row) ? undefined : show(row)
     },
+    retry: async (id, caller) => await act(acts.retry, id, caller),
+    cancel: async (id, caller) => await act(acts.cancel, id, caller),
+    release: async (id, caller) => await act(acts.release, id, caller),
+    retryAll: async (filter, dryRun, { buckets }) => await acts.retryAll({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }, dryRun),
     list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id), false)),
     async wait (id, ms) {
       const row = await queue.wait(id, ms)

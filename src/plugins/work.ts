@@ -83,7 +83,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     concurrency: config.concurrency,
     heartbeatSeconds,
     isPaused: target => pauses.reasons().has(`netstorage:${target}`),
-    run: syncObject,
+    run: syncObject.run,
     log
   })
   const upkeep = startUpkeep({
@@ -93,6 +93,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     log,
     retentionMs: config.retentionDays * 86_400_000,
     probes: { ...probes, edgegrid: async name => await planner.probe(name) ? 'fine' : 'refused' },
+    onTick: syncObject.stopCancelled,
     onResumed () {
       dispatcher.kick()
       planner.kick()

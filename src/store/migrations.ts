@@ -20,6 +20,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of idempotency) await sql.raw(statement).execute(db)
     }
+  },
+  '0004-acting': {
+    async up (db) {
+      for (const statement of acting) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -114,4 +119,9 @@ const idempotency = [
     primary key (scope, key)
   )`,
   'create index idempotency_keys_created on idempotency_keys (created_at)'
+]
+
+/** What operators do to jobs. */
+const acting = [
+  'alter table jobs add column cancel_requested boolean not null default false, add column retried_at timestamptz(3)'
 ]

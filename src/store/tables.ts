@@ -81,6 +81,10 @@ export interface JobsTable {
   purge: ColumnType<PurgeReport | null, string | null, string | null>
   error: ColumnType<Problem | null, string | null, string | null>
   timeline: Json<TimelineEntry[]>
+  /** The caller wants it no more; whoever runs it stops, if it can. */
+  cancel_requested: Defaulted<boolean>
+  /** When it was put back: how long it is tried counts from there. */
+  retried_at: ColumnType<Date | null, Date | null | undefined, Date | null>
   next_attempt_at: ColumnType<Date | null, Date | null, Date | null>
   created_at: Timestamp
   started_at: ColumnType<Date | null, Date | null, Date | null>

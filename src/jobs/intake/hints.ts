@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { Store, Tx } from '../../store/store.ts'
 import type { NewJob } from '../job.ts'
 import { storeJobs } from '../queue.ts'
-import { revive } from '../revive.ts'
+import { retryJobs } from '../acting/retry.ts'
 
 /** One event as a hint that a key changed, with the job it asks for. */
 export interface Hint {
@@ -59,7 +59,7 @@ export async function takeHints (store: Store, tx: Tx, hints: readonly Hint[], n
       results.push({ verdict: 'stored' })
     }
   }
-  await revive(store.boss, tx, [...toRevive], now, 'the event was delivered again')
+  await retryJobs(store.boss, tx, [...toRevive], now, 'the event was delivered again')
   const rows = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh.map(index => (hints[index] as Hint).job), now)
   for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: rows[place]?.id ?? '' }
   const marks = hints.flatMap((hint, index) => {
