@@ -37,7 +37,11 @@ const table: Record<string, Scope[]> = {
   receiveEvents: ['events'],
   listJobs: ['read'],
   getJob: ['read'],
-  getObjects: ['read']
+  getObjects: ['read'],
+  retryJob: ['admin', 'sync', 'upload', 'purge'],
+  cancelJob: ['admin', 'sync', 'upload', 'purge'],
+  releaseJob: ['admin'],
+  retryJobs: ['admin']
 }
 
 t.test('each operation opens for its scopes and for no other', async t => {
