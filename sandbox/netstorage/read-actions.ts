@@ -24,7 +24,7 @@ export function stat (store: ObjectStore, name: ByteName, action: Action, look =
     const prefix = asPrefix(name)
     const explicit = look(prefix)
     if (explicit !== undefined && explicit !== exact) found.push(entry(base, explicit))
-    else if (exact === undefined && (isRoot(name) || (action.params['implicit'] === 'yes' && store.hasDirectory(prefix)))) {
+    else if (exact === undefined && action.params['implicit'] === 'yes' && (isRoot(name) || store.hasDirectory(prefix))) {
       found.push({ name: 'file', attributes: { type: 'dir', name: base, implicit: 'true' } })
     }
   }

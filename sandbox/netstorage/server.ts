@@ -75,8 +75,6 @@ export async function startNetStorage (options: NetStorageOptions): Promise<NetS
       const date = new Date(nowMs()).toUTCString()
       finish(breaksAnswer(fault) ? 0 : status, { ...more, ...(reason === undefined ? {} : { reason }) })
       response.writeHead(status, { ...common, Date: date, Expires: date, ...headers, 'Content-Length': bytes.length })
-      // What a refused upload still sends is thrown away, so that the client gets to read why.
-      if (!request.complete) response.once('finish', () => { request.resume() })
       if (fault === undefined || method === 'HEAD') response.end(bytes)
       else await deliver(response, bytes, fault)
     }

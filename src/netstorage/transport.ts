@@ -48,7 +48,7 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
   const server = { agent, hostname: origin.hostname.replace(/^\[|\]$/g, ''), port: origin.port }
 
   /** Throws `netstorage_silent` or `netstorage_unavailable`, the signal's reason, or what `send` threw. */
-  async function exchange (asked: Exchange, again = false): Promise<Answer> {
+  async function exchange (asked: Exchange): Promise<Answer> {
     const { method, wirePath, headers, what, signal, send } = asked
     signal?.throwIfAborted()
     return await new Promise<Answer>((resolve, reject) => {
@@ -79,11 +79,11 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
       }
       signal?.addEventListener('abort', onAbort, { once: true })
       outgoing.on('error', error => {
-        // A kept connection may have been closed by the other side just as we used it. Once more does no harm: without
-        // a body there are only questions and deletes.
-        if (outgoing.reusedSocket && send === undefined && !again && !answered && !finished) {
+        // A kept connection may have been closed by the other side just as we used it, and others with it: the next is
+        // tried, a new one at last. That does no harm: without a body there are only questions and deletes.
+        if (outgoing.reusedSocket && send === undefined && !answered && !finished) {
           end()
-          exchange(asked, true).then(resolve, reject)
+          exchange(asked).then(resolve, reject)
         } else broke(error)
       })
       outgoing.on('socket', socket => {
@@ -118,7 +118,7 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
 
   return {
     host: origin.host,
-    exchange: async (asked: Exchange) => await exchange(asked),
+    exchange,
     close () {
       agent.destroy()
     }

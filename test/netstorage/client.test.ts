@@ -114,6 +114,13 @@ t.test('a clock that is off is corrected once for all, and heard of once', async
   t.equal((await client.stat({ cpCode, path: 'a' }))?.name, 'a', 'though nobody listens')
 })
 
+t.test('a server whose clock leaps is asked twice, not for ever', async t => {
+  const { client, script, seen } = await scripted(t)
+  for (const minutes of [10, 20, 30]) script.push(answer(403, '', { Date: new Date(Date.now() + minutes * 60_000).toUTCString() }))
+  await t.rejects(client.stat({ cpCode, path: 'a' }), { code: 'netstorage_forbidden' })
+  t.equal(seen.length, 2)
+})
+
 t.test('an upload that was refused for the clock succeeds when the caller tries again', async t => {
   const { client, store, clock, offsets } = await start(t, { client: { now: () => Date.now() - 90_000 } })
   const body = async function * () { yield Buffer.from('new') }

@@ -41,6 +41,8 @@ export async function startScriptedServer (tls?: { key: string, cert: string }):
   }
   const server: Server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener)
   server.on('connection', () => { connections++ })
+  // It never ends a connection by itself: only a script or the client does.
+  server.keepAliveTimeout = 0
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   const { port } = server.address() as AddressInfo
   return {

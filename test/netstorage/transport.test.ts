@@ -56,7 +56,7 @@ t.test('a connection that is refused, or breaks before or within the answer, may
   await t.rejects(refused.stat(at), { code: 'netstorage_unavailable', message: /ECONNREFUSED/ })
 })
 
-t.test('a kept connection that the other side has closed is replaced once, for a question and for a delete', async t => {
+t.test('a kept connection that the other side has closed is replaced, for a question and for a delete', async t => {
   for (const action of ['stat', 'delete'] as const) {
     const { client, seen, connections } = await scripted(t, [answer(404), reset, answer(404)])
     await client.stat(at)
@@ -64,9 +64,13 @@ t.test('a kept connection that the other side has closed is replaced once, for a
     t.equal(seen.length, 3)
     t.equal(connections(), 2)
   }
+  const { client: many, connections } = await scripted(t, [answer(404), answer(404), reset, reset, answer(404)])
+  await Promise.all([many.stat(at), many.stat(at)])
+  t.equal(await many.stat(at), undefined, 'when all that were kept are gone, by a new one')
+  t.equal(connections(), 3)
   const { client, seen } = await scripted(t, [answer(404), reset, reset, answer(404)])
   await client.stat(at)
-  await t.rejects(client.stat(at), { code: 'netstorage_unavailable' }, 'not for ever')
+  await t.rejects(client.stat(at), { code: 'netstorage_unavailable' }, 'but a new one that breaks is a fault')
   t.equal(seen.length, 3)
   const { client: second, seen: asked } = await scripted(t, [answer(404), half(reset)])
   await second.stat(at)

@@ -170,8 +170,11 @@ t.test('an abort ends an upload with its reason, and keeps the old object', asyn
   while (log.length === 0 || !state.ended) await new Promise(resolve => { setImmediate(resolve) })
   t.ok(state.given < large.length, 'the source is let go of')
   const late = new AbortController()
-  await t.rejects(upload(large, { signal: late.signal, beforeCommit () { late.abort(new Error('too late')) } }), { message: 'too late' }, 'even just before the commit')
+  let sent = 0
+  await t.rejects(upload(large, { signal: late.signal, onProgress (bytes) { sent = bytes }, beforeCommit () { late.abort(new Error('too late')) } }), { message: 'too late' }, 'even just before the commit')
   await t.rejects(upload(large, { signal: stop.signal }), { message: 'the lease is lost' }, 'and before it began')
+  while (log.length < 2) await new Promise(resolve => { setImmediate(resolve) })
+  t.ok(sent < large.length, 'what was held back is not counted')
   t.equal(kept(), 'old')
   t.ok(log.every(({ status }) => status === 0))
 })
