@@ -31,7 +31,7 @@ export async function receive (request: IncomingMessage, { params }: Action, rul
   const kept: Buffer[] = []
   let bytes = 0
   const { fault } = rules
-  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+  for await (const piece of request as AsyncIterable<Buffer>) {
     bytes += piece.length
     hashes.md5.update(piece)
     if (params['sha1'] !== undefined) hashes.sha1.update(piece)

@@ -74,31 +74,37 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
   })
   const headersFor = (wirePath: string, action: string) => sign({ keyName, key, wirePath, action, nowSeconds: clock.seconds(), uniqueId: uniqueId() })
 
-  /** The one door for every action: signs, sends, counts, and corrects the clock once. */
+  /** One exchange, signed now and counted. */
+  async function send (attempt: Attempt, action: string, exchange: Partial<Exchange>): Promise<{ answer: Answer, usedOffset: number }> {
+    const startedAt = performance.now()
+    const usedOffset = clock.offset()
+    let status = 0
+    try {
+      const answer = await transport.exchange({
+        method: 'GET',
+        ...exchange,
+        wirePath: attempt.wirePath,
+        what: describe(attempt),
+        headers: { ...headersFor(attempt.wirePath, action), ...exchange.headers }
+      })
+      status = answer.status
+      return { answer, usedOffset }
+    } finally {
+      onRequest({ action: attempt.action, status, durationMs: performance.now() - startedAt })
+    }
+  }
+
+  /** The one door for every action: what it returns was accepted. A refusal that our clock explains is asked again, once. */
   async function call (attempt: Attempt, params: Record<string, string | number | Uint8Array | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean): Promise<Answer> {
     const action = actionHeader({ action: attempt.action, ...params })
-    for (let again = false; ; again = true) {
-      const startedAt = performance.now()
-      const usedOffset = clock.offset()
-      let status = 0
-      try {
-        const answer = await transport.exchange({
-          method: 'GET',
-          ...exchange,
-          wirePath: attempt.wirePath,
-          what: describe(attempt),
-          headers: { ...headersFor(attempt.wirePath, action), ...exchange.headers }
-        })
-        status = answer.status
-        if (accept(status) && !(answer.early && exchange.send !== undefined)) return answer
-        const corrected = status === 403 && !again && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)
-        if (!corrected) throw refusal(attempt, status, retryAfter(answer.headers['retry-after'], now()))
-        // A body that was read cannot be sent again from here.
-        if (exchange.send !== undefined) throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
-      } finally {
-        onRequest({ action: attempt.action, status, durationMs: performance.now() - startedAt })
-      }
+    let { answer, usedOffset } = await send(attempt, action, exchange)
+    if (answer.status === 403 && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)) {
+      // A body that was read cannot be sent again from here.
+      if (exchange.send !== undefined) throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
+      answer = (await send(attempt, action, exchange)).answer
     }
+    if (accept(answer.status) && !(answer.early && exchange.send !== undefined)) return answer
+    throw refusal(attempt, answer.status, retryAfter(answer.headers['retry-after'], now()))
   }
 
   const attemptOf = (action: Attempt['action'], cpCode: number, wirePath: string): Attempt => ({ action, host: transport.host, keyName, cpCode, wirePath })

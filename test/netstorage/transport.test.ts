@@ -37,6 +37,14 @@ t.test('silence is an error of its own, before an answer and in the middle of on
   }
 })
 
+t.test('silence on a kept connection is noticed too', async t => {
+  const { client, seen, connections } = await scripted(t, [answer(404), silence], { stallTimeoutMs: 60 })
+  await client.stat(at)
+  await t.rejects(client.stat(at), { code: 'netstorage_silent' })
+  t.equal(seen.length, 2, 'and not asked again: it may have been heard')
+  t.equal(connections(), 1)
+})
+
 t.test('an answer may take its time as long as bytes come', async t => {
   const emulator = await startNetStorage({ accounts: [account] })
   t.teardown(emulator.close)

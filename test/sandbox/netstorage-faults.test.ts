@@ -120,6 +120,20 @@ t.test('a slow server gets and gives every byte', async t => {
   }
 })
 
+t.test('a slow answer holds up nobody else', async t => {
+  const { send, store, log } = await start(t, { slow: { bytesPerSecond: 200 } })
+  store.put(path, 'x'.repeat(100))
+  let over = false
+  const slow = send('download').then(answer => {
+    over = true
+    return answer
+  })
+  while (log.length === 0) await new Promise(resolve => { setImmediate(resolve) })
+  await send('stat')
+  t.notOk(over)
+  t.equal((await slow).text, 'x'.repeat(100))
+})
+
 t.test('a replica that lags shows what was before, or nothing', async t => {
   const { send, faults } = await start(t, { kind: 'stale-stat', match: { action: 'stat' } })
   await send('upload')

@@ -97,13 +97,17 @@ t.test('of a large body only the digests are kept', async t => {
   t.match(store.get(path), { sizeBytes: 13, md5: hash('md5'), sha256: hash('sha256'), body: undefined })
 })
 
-t.test('uploads that run at once on one path are counted', async t => {
-  const { upload, faults, mostUploadsAtOnce } = await start(t)
+t.test('uploads that run are named, and at once on one path counted', async t => {
+  const { upload, faults, mostUploadsAtOnce, uploading } = await start(t)
   t.equal(mostUploadsAtOnce(), 0)
   await upload('')
   await upload('')
   t.equal(mostUploadsAtOnce(), 1)
   faults.add({ slow: { bytesPerSecond: 300 } })
-  await Promise.all([upload(''), upload('')])
+  const both = Promise.all([upload(''), upload('')])
+  while (mostUploadsAtOnce() < 2) await new Promise(resolve => { setImmediate(resolve) })
+  t.same(uploading(), [path])
+  await both
   t.equal(mostUploadsAtOnce(), 2)
+  t.same(uploading(), [])
 })
