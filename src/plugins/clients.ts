@@ -62,7 +62,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     store,
     s3: createS3Objects({ client: s3Client, stallTimeoutMs: config.stallTimeoutMs, onRequest: count('s3') }),
     targets,
-    purge: new Map(Object.entries(config.rules.current().edgegrids).map(([name, credentials]) => [name, createPurgeClient({ ...credentials, onRequest: count('fast-purge') })])),
+    purge: new Map(Object.entries(config.rules.current().edgegrids).map(([name, credentials]) => [name, createPurgeClient({ ...credentials, timeoutMs: config.stallTimeoutMs, onRequest: count('fast-purge') })])),
     pauses
   })
 }, { name: 'clients' })
