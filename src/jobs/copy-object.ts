@@ -38,12 +38,14 @@ export interface Copy {
   markPending: () => Promise<void>
   /** Takes one of the deletes that events may cause; false if the minute's are used up. */
   takeDelete: () => Promise<boolean>
+  /** An upload begins: whatever fails from here on, it may arrive with this mtime. */
+  onUpload: (mtime: number) => void
   onProgress: (sentBytes: number) => void
 }
 
 /** Looks at S3, makes the target equal, and returns only what `stat` has confirmed. */
 export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed> {
-  const { work, rule, netstorage, ledger, lease, verifyTimeoutMs, onProgress } = copy
+  const { work, rule, netstorage, ledger, lease, verifyTimeoutMs, onUpload, onProgress } = copy
   const { bucket, key, cp_code: cpCode, path, version_id: versionId } = work.doer as typeof work.doer & { bucket: string, key: string, cp_code: number, path: string }
   const { signal } = lease
   const open = async () => await s3.open({ bucket, key, signal, ...(versionId === null ? {} : { versionId }) })
@@ -64,13 +66,15 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
       throw new AppError('redirect_unsupported', `${key} redirects to ${source.redirect}, which NetStorage cannot do. Move the redirect to the CDN property, or let the rule ignore it.`)
     }
     const same = ledger?.present === true && ledger.bucket === bucket && ledger.key === key && ledger.etag === source.etag && ledger.size_bytes === source.sizeBytes
-    if (same && !work.force) {
+    // After an upload that nobody saw arrive, stat may still show what was there before it.
+    if (same && !work.force && !ledger.pending && !work.interrupted) {
       const seen = await netstorage.stat({ cpCode, path, signal })
       if (seen?.type === 'file' && seen.sizeBytes === ledger.size_bytes && seen.md5 === ledger.md5) {
         return { outcome: 'unchanged', present: true, etag: source.etag, versionId: source.versionId, sizeBytes: ledger.size_bytes, md5: seen.md5 as string, mtime: ledger.mtime }
       }
     }
-    const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1)
+    const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1) + (work.interrupted ? work.doer.attempts - 1 : 0)
+    onUpload(mtime)
     const md5 = rule.etagIsMd5 === 'auto' ? source.md5 : undefined
     // A first upload must not arrive before the ledger knows of it; the mark is made while the body is on its way.
     const marked = ledger?.present === true ? Promise.resolve() : copy.markPending()

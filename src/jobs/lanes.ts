@@ -33,6 +33,8 @@ export interface Work {
   deleteByEvents: boolean
   /** An operator decided that what it was held for is right. */
   released: boolean
+  /** An earlier run died or lost its lease: what it uploaded may have arrived, and nobody noted its mtime. */
+  interrupted: boolean
   /** One for each caller that wants a purge. */
   wishes: PurgeWish[]
 }
@@ -89,6 +91,7 @@ export async function claim (boss: PgBoss, tx: Tx, lane: string, now: Date): Pro
     onMissing: deleters.length > 0 ? 'delete' : 'fail',
     deleteByEvents: deleters.every(row => row.source.type !== 'rest' && row.request.released !== true),
     released: all.some(row => row.request.released === true),
+    interrupted: group.some(row => row.state === 'uploading'),
     wishes: all.filter(row => row.kind === 'sync').map(row => row.request.purge ?? {})
   }
 }

@@ -15,6 +15,11 @@ export async function markPending (kysely: Store['kysely'], lane: string, target
     .onConflict(conflict => conflict.column('lane').doUpdateSet(owner)).execute()
 }
 
+/** An upload failed that may have arrived: the ledger no longer says for sure what lies at the path, nor how old it is. */
+export async function doubt (tx: Tx, lane: string, mtime: number): Promise<void> {
+  await sql`update objects set pending = true, mtime = greatest(mtime, ${mtime}::bigint) where lane = ${lane}`.execute(tx.kysely)
+}
+
 /** A copy that was verified, and what follows from it. */
 export interface Settlement {
   wakeUp: WakeUp

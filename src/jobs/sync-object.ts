@@ -10,7 +10,7 @@ import type { Lease } from './dispatcher.ts'
 import { claim, LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
 import type { Pauses } from './pauses.ts'
 import type { Probes, Verdict } from './probes.ts'
-import { markPending, settle } from './settle.ts'
+import { doubt, markPending, settle } from './settle.ts'
 
 const progressMs = 500
 /** How long a lane of a paused bucket sleeps: spread, so that they do not all look at once. */
@@ -80,17 +80,29 @@ export function createSyncObject (options: SyncOptions) {
     const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
     if (paused !== undefined) return await putOff(work, wakeUp, target)
     const lease = cancellable(work.doer.id, given)
+    let uploadedMtime: number | undefined
     try {
       const rule = rules().find(each => each.name === work.doer.rule)
       if (netstorage === undefined || rule === undefined) throw new AppError('no_rule', `The rule "${work.doer.rule}" or the target "${target}" is no longer configured.`)
-      const done = await copyObject(s3, { work, rule, netstorage, ledger, lease, verifyTimeoutMs: options.verifyTimeoutMs, markPending: async () => { await markPending(store.kysely, wakeUp.lane, target, work, now()) }, takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute), onProgress: progress(work) })
+      const done = await copyObject(s3, {
+        work,
+        rule,
+        netstorage,
+        ledger,
+        lease,
+        verifyTimeoutMs: options.verifyTimeoutMs,
+        markPending: async () => { await markPending(store.kysely, wakeUp.lane, target, work, now()) },
+        takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute),
+        onUpload (mtime) { uploadedMtime = mtime },
+        onProgress: progress(work)
+      })
       await store.withTx(async tx => { await settle(store.boss, tx, { wakeUp, work, rule, target, done, now: now(), purgeDelayMs: options.purgeDelayMs, purgeRepeat: options.purgeRepeat }) })
       const fields = { jobId: work.doer.id, key: work.doer.key, outcome: done.outcome, sizeBytes: done.sizeBytes, attempt: work.doer.attempts, ms: Math.round(performance.now() - startedAt) }
       log.info(fields, done.outcome)
       options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, ms: fields.ms })
     } catch (error) {
       if (error instanceof Cancelled) await store.withTx(async tx => { await endCancelled(store.boss, tx, work.doer, now()); await release(store.boss, tx, wakeUp, target) })
-      else await fail(error, work, wakeUp, target, given)
+      else await fail(error, work, wakeUp, target, given, uploadedMtime)
     } finally {
       running.delete(work.doer.id)
     }
@@ -119,7 +131,7 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /** Decides what a failure means: a pause of the target, another attempt, or the end. */
-  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease): Promise<void> {
+  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease, uploadedMtime: number | undefined): Promise<void> {
     if (error instanceof LeaseLost || lease.signal.reason instanceof LeaseLost) throw error
     const stopping = lease.signal.aborted
     const known = toAppError(error)
@@ -130,6 +142,7 @@ export function createSyncObject (options: SyncOptions) {
     // Whether it is the object or the credentials cannot always be told: then time must show.
     const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - (work.doer.retried_at ?? work.doer.created_at).getTime() < options.retryMs
     await store.withTx(async tx => {
+      if (uploadedMtime !== undefined) await doubt(tx, wakeUp.lane, uploadedMtime)
       if (stopping) await requeue(tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
         await pauses.pause(tx, pause, known.message)

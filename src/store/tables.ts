@@ -102,7 +102,7 @@ export interface ObjectsTable {
   bucket: string
   key: string
   present: boolean
-  /** A first upload has begun and may have arrived, though nobody saw it: what lies there may be ours. */
+  /** An upload has begun and may have arrived, though nobody saw it: what lies there may be ours, and other than `md5` says. */
   pending: Defaulted<boolean>
   etag: string | null
   version_id: string | null
