@@ -43,11 +43,11 @@ export function startProcess (env: Record<string, string>, { covered = false, sc
   return { origin: listening.promise, output: () => text, kill (signal) { child.kill(signal) }, exited: exited.promise }
 }
 
-/** Resolves when a state is reached; what reaches it is another process, so there is nothing to listen to. */
-export async function until (reached: () => boolean | Promise<boolean>, what: string, timeoutMs = 120_000): Promise<void> {
+/** Resolves when a state is reached; what reaches it is another process, so there is nothing to listen to. A question that costs the service time is asked less often. */
+export async function until (reached: () => boolean | Promise<boolean>, what: string, timeoutMs = 120_000, everyMs = 2): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!await reached()) {
     if (performance.now() > deadline) throw new Error(`not reached: ${what}`)
-    await new Promise(resolve => { setTimeout(resolve, 2) })
+    await new Promise(resolve => { setTimeout(resolve, everyMs) })
   }
 }
