@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
+import { fetchWakeUps } from './fetch.ts'
 import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
 import { defaultHeartbeatSeconds, openQueues } from './wake-queues.ts'
 
@@ -80,8 +81,7 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
       const room = concurrency - active.size
       if (room <= 0 || stopping || isPaused(target)) continue
       const heardAt = performance.now()
-      const jobs = await boss.fetch<{ lane: string }>(queueOf(target), { batchSize: room })
-      for (const job of jobs) start({ queue: queueOf(target), id: job.id, retryCount: job.retryCount, lane: job.data.lane }, target, heardAt)
+      for (const wakeUp of await fetchWakeUps(store, target, room)) start(wakeUp, target, heardAt)
     }
   }
 
