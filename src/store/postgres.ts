@@ -8,17 +8,28 @@ const int8 = 20
 /** Any number that no other user of the database takes for an advisory lock. */
 const startLock = 7_263_910_442
 
+export interface PostgresOptions {
+  url: string
+  log: StoreLog
+  /** Connections at most. */
+  max?: number
+  /** After which the server ends a transaction that stands still, and frees what it locked: its replica may be frozen. */
+  idleInTransactionMs?: number
+}
+
 /** A PostgreSQL server that any number of replicas share. Throws StoreRefused if it cannot be reached or used. */
-export async function postgres ({ url, log, max = 10 }: { url: string, log: StoreLog, max?: number }): Promise<Store> {
+export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_000 }: PostgresOptions): Promise<Store> {
   if (!URL.canParse(url)) throw new StoreRefused('DATABASE_URL is not a valid URL: escape what is special in user name and password, such as # as %23.')
   const pool = new pg.Pool({
     connectionString: url,
     max,
     connectionTimeoutMillis: 5000,
-    options: '-c search_path=edgeferry,public',
+    options: `-c search_path=edgeferry,public -c idle_in_transaction_session_timeout=${idleInTransactionMs}`,
     types: { getTypeParser: (oid: number, format?: 'text' | 'binary') => oid === int8 ? Number : pg.types.getTypeParser(oid, format as 'text') }
   })
   pool.on('error', error => { log.warn({ err: error }, 'a database connection broke') })
+  // The pool hears only of connections that nobody holds; one that breaks between two statements would end the process.
+  pool.on('connect', client => { client.on('error', () => {}) })
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   const boss = new PgBoss({ ...bossOptions, db: { executeSql: async (text, values) => await pool.query(text, values) } })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })

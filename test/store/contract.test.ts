@@ -7,7 +7,7 @@ import { sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { embedded } from '../../src/store/embedded.ts'
 import { postgres } from '../../src/store/postgres.ts'
-import type { Store } from '../../src/store/store.ts'
+import type { Store, Tx } from '../../src/store/store.ts'
 import { makeDataDir } from '../data-dir.ts'
 import { startPostgres } from '../postgres-server.ts'
 
@@ -138,5 +138,26 @@ t.test('postgres', async t => {
     await other.close()
   })
   contract(t, store)
+  t.test('a replica that stands still in a transaction lets go of its locks', async t => {
+    const frozen = await postgres({ url: server.url, log, idleInTransactionMs: 100 })
+    t.teardown(async () => { await frozen.close() })
+    await store.kysely.insertInto('pauses').values(pause('contested')).execute()
+    const contested = (reason: string) => ({ async in (tx: Tx) { await tx.kysely.updateTable('pauses').set({ reason }).where('name', '=', 'contested').execute() } })
+    const locked = Promise.withResolvers<void>()
+    const thaw = Promise.withResolvers<void>()
+    const late = frozen.withTx(async tx => {
+      await contested('frozen').in(tx)
+      locked.resolve()
+      await thaw.promise
+      await contested('thawed').in(tx)
+    })
+    await locked.promise
+    await store.withTx(contested('taken over').in)
+    thaw.resolve()
+    await t.rejects(late)
+    t.same(await store.kysely.selectFrom('pauses').select('reason').where('name', '=', 'contested').execute(), [{ reason: 'taken over' }])
+    await t.resolves(frozen.ping(), 'and it goes on with another connection')
+  })
+
   t.test('replicas that start together agree on the tables', async t => { await t.resolves(other.ping()) })
 })
