@@ -9,6 +9,7 @@ import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
 import problem from './plugins/problem.ts'
 import reload from './plugins/reload.ts'
+import streams from './plugins/streams.ts'
 import { transport } from './plugins/transport.ts'
 import work from './plugins/work.ts'
 import type { FetchCertificate } from './sns/certificates/cache.ts'
@@ -19,6 +20,7 @@ import jobsRoutes from '../routes/jobs.ts'
 import objectsRoutes from '../routes/objects.ts'
 import purgeRoutes from '../routes/purge.ts'
 import snsRoutes from '../routes/sns.ts'
+import streamsRoutes from '../routes/streams.ts'
 import syncRoutes from '../routes/sync.ts'
 import uploadRoutes from '../routes/upload.ts'
 
@@ -62,6 +64,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
   await app.register(accessLog)
   await app.register(work, { config, now, heartbeatSeconds })
   await app.register(jobs, { config, now })
+  await app.register(streams)
   await app.register(events, { config, now, fetchCertificate, confirmFetch })
 
   await app.register(healthRoutes)
@@ -72,6 +75,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
     await app.register(jobsRoutes)
     await app.register(actingRoutes)
     await app.register(objectsRoutes)
+    await app.register(streamsRoutes)
     await app.register(eventsRoutes)
     await app.register(snsRoutes, { basicAuth: config.sns.basicAuth })
   }

@@ -10,6 +10,7 @@ export function createMetrics () {
     jobs: new Counter({ name: 'edgeferry_jobs_total', help: 'Jobs that ended', labelNames: ['kind', 'outcome'], registers }),
     requests: new Counter({ name: 'edgeferry_api_requests_total', help: 'Requests that need a token, by its name', labelNames: ['operation', 'status', 'token'], registers }),
     events: new Counter({ name: 'edgeferry_events_total', help: 'Events received, by sender and by what became of them', labelNames: ['source', 'verdict'], registers }),
+    streams: new Gauge({ name: 'edgeferry_open_streams', help: 'Streams of events that are read now', registers }),
     queueDepth: new Gauge({ name: 'edgeferry_queue_depth', help: 'Jobs or purges that wait', labelNames: ['queue'], registers }),
     oldestWaiting: new Gauge({ name: 'edgeferry_oldest_waiting_seconds', help: 'Age of the oldest that waits', labelNames: ['queue'], registers }),
     uploadBytes: new Counter({ name: 'edgeferry_upload_bytes_total', help: 'Bytes of verified uploads', registers }),

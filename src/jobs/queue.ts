@@ -3,6 +3,7 @@ import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 import { callIn, owe } from './debts.ts'
+import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, step, type NewJob } from './job.ts'
 import { wake } from './lanes.ts'
@@ -16,37 +17,23 @@ export interface Queue {
   recall: (repeat: Repeatable) => Promise<JobRow | undefined>
   find: (id: string) => Promise<JobRow | undefined>
   list: (filter: JobFilter) => Promise<JobRow[]>
-  /** The job as it is when it ends, or after `ms`, or when the service stops. */
-  wait: (id: string, ms: number) => Promise<JobRow | undefined>
+  /** The job as it is when it ends (or `isOver`), or after `ms`, or when the service stops. */
+  wait: (id: string, ms: number, isOver?: (row: JobRow) => boolean) => Promise<JobRow | undefined>
   object: (bucket: string, key: string) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   close: () => void
 }
 
 export interface QueueOptions {
   store: Store
+  feed: Feed
   now: () => Date
   /** Called when there is something new to do. */
   onAdded: () => void
 }
 
-const waitPollMs = 100
-
-export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
-  const waiters = new Map<string, Set<() => void>>()
-  let polling: NodeJS.Timeout | undefined
+export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue {
+  const waiting = new Set<() => void>()
   let closed = false
-
-  /** One query for all who wait, however many they are; it sees what any replica did. */
-  async function poll (): Promise<void> {
-    try {
-      const rows = await store.kysely.selectFrom('jobs').select('id')
-        .where('id', 'in', [...waiters.keys()]).where('finished_at', 'is not', null).execute()
-      for (const { id } of rows) for (const done of waiters.get(id) ?? []) done()
-    } catch {
-      // The store is away: whoever waits gets the job as it is when the time is over.
-    }
-    polling = waiters.size > 0 ? setTimeout(() => { poll() }, waitPollMs) : undefined
-  }
 
   const insert = coalesce<Wanted, JobRow | AppError>(async items => {
     try {
@@ -69,22 +56,21 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),
     list: async filter => await selectJobs(store.kysely, filter).execute(),
-    async wait (id, ms) {
-      if (closed) return await find(id)
-      await new Promise<void>(resolve => {
-        const mine = waiters.get(id) ?? new Set()
-        waiters.set(id, mine)
-        const done = () => {
-          clearTimeout(timer)
-          mine.delete(done)
-          if (mine.size === 0) waiters.delete(id)
-          resolve()
-        }
-        const timer = setTimeout(done, ms)
-        mine.add(done)
-        polling ??= setTimeout(() => { poll() }, 0)
-      })
-      return await find(id)
+    async wait (id, ms, isOver = row => row.finished_at !== null) {
+      const over = Promise.withResolvers<void>()
+      const leave = await feed.watch(id, row => { if (isOver(row)) over.resolve() }).catch(() => () => {})
+      const timer = setTimeout(over.resolve, closed ? 0 : ms)
+      waiting.add(over.resolve)
+      try {
+        const row = await find(id)
+        if (row === undefined || isOver(row)) return row
+        await over.promise
+        return await find(id)
+      } finally {
+        clearTimeout(timer)
+        waiting.delete(over.resolve)
+        leave()
+      }
     },
     async object (bucket, key) {
       const objects = await store.kysely.selectFrom('objects').selectAll().where('bucket', '=', bucket).where('key', '=', key).execute()
@@ -95,8 +81,7 @@ export function createQueue ({ store, now, onAdded }: QueueOptions): Queue {
     },
     close () {
       closed = true
-      clearTimeout(polling)
-      for (const all of waiters.values()) for (const done of all) done()
+      for (const done of waiting) done()
     }
   }
 }

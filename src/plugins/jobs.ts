@@ -4,6 +4,10 @@ import { demand, demandBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
 import { createActs } from '../jobs/acting/acts.ts'
+import { createFeed } from '../jobs/follow/feed.ts'
+import { createFollowAll } from '../jobs/follow/follow-all.ts'
+import { followJob } from '../jobs/follow/follow-job.ts'
+import type { Listener } from '../jobs/follow/listener.ts'
 import { repeatable } from '../jobs/idempotency.ts'
 import { toJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
@@ -34,6 +38,10 @@ export interface Jobs {
   /** Retries or releases all that match; returns how many. */
   retryAll: (filter: Omit<JobFilter, 'limit' | 'after'>, dryRun: boolean, caller: Caller) => Promise<number>
   wait: (id: string, ms: number) => Promise<Job | undefined>
+  /** Tells a listener of one job to its end; false if there is nothing to tell any more. */
+  follow: (id: string, caller: Caller, after: number | undefined, open: () => Listener) => Promise<boolean>
+  /** Tells a listener of all jobs the caller may see, without end. */
+  followAll: (caller: Caller, after: number | undefined, open: () => Listener) => Promise<void>
   object: (bucket: string, key: string, caller: Caller) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   /** Each check by its name, with what is wrong. */
   health: () => Promise<{ ready: boolean, checks: Array<{ name: string, ok: boolean, detail?: string }> }>
@@ -50,11 +58,16 @@ declare module 'fastify' {
 /** The door between the routes and the work. */
 export default fp<{ config: Config, now: () => Date }>(async (app, { config, now }) => {
   const { store, pauses } = app.clients
-  const queue = createQueue({ store, now, onAdded: app.kick })
-  app.addHook('preClose', async () => { queue.close() })
+  const feed = createFeed({ store, log: app.log })
+  const queue = createQueue({ store, feed, now, onAdded: app.kick })
+  app.addHook('preClose', async () => {
+    queue.close()
+    feed.close()
+  })
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
   const show = (row: JobRow) => toJob(row, link(row.id), true)
+  const followAll = createFollowAll({ store, feed, show: row => toJob(row, link(row.id), false) })
   const requests = createRequests(config.rules.current)
   /** What was asked before under the same key is answered from what came of it, whatever the rules say by now. */
   const start = async ({ caller, idempotencyKey }: Call, route: string, body: object, make: () => NewJob): Promise<Job> => {
@@ -88,6 +101,15 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       const row = await queue.wait(id, ms)
       return row === undefined ? undefined : show(row)
     },
+    follow: async (id, caller, after, open) => await followJob({
+      feed,
+      show,
+      async find (id) {
+        const row = await queue.find(id)
+        return row === undefined || !maySee(caller, row) ? undefined : row
+      }
+    }, id, after, open),
+    followAll: async (caller, after, open) => { await followAll(row => maySee(caller, row), after, open) },
     async object (bucket, key, caller) {
       demandBucket(caller, bucket)
       return await queue.object(bucket, key)

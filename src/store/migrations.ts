@@ -25,6 +25,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of acting) await sql.raw(statement).execute(db)
     }
+  },
+  '0005-revisions': {
+    async up (db) {
+      for (const statement of revisions) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -124,4 +129,18 @@ const idempotency = [
 /** What operators do to jobs. */
 const acting = [
   'alter table jobs add column cancel_requested boolean not null default false, add column retried_at timestamptz(3)'
+]
+
+/** Each change of a job has a number, later ones higher ones; the transaction is known by then to whoever looks on. */
+const revisions = [
+  'create sequence jobs_revision',
+  'alter table jobs add column revision bigint not null default 0',
+  'create index jobs_changed on jobs (revision)',
+  `create function number_job_change() returns trigger language plpgsql as $$
+    begin
+      perform pg_current_xact_id();
+      new.revision := nextval('edgeferry.jobs_revision');
+      return new;
+    end $$`,
+  'create trigger jobs_changed before insert or update on jobs for each row execute function number_job_change()'
 ]

@@ -86,6 +86,8 @@ export interface JobsTable {
   /** When it was put back: how long it is tried counts from there. */
   retried_at: ColumnType<Date | null, Date | null | undefined, Date | null>
   next_attempt_at: ColumnType<Date | null, Date | null, Date | null>
+  /** Counts the changes of all jobs: set by a trigger, so that whoever looks on finds what is new. */
+  revision: Generated<number>
   created_at: Timestamp
   started_at: ColumnType<Date | null, Date | null, Date | null>
   uploaded_at: ColumnType<Date | null, Date | null, Date | null>
