@@ -1,4 +1,7 @@
 import { loadConfig, type Config } from '../src/config.ts'
+import { checkAnswers } from './openapi-check.ts'
+
+checkAnswers()
 
 /** A configuration that points nowhere but is complete; `changes` are variables. */
 export function testConfig (changes: Record<string, string> = {}): Config {

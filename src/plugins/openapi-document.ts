@@ -1,7 +1,7 @@
 import type { SwaggerTransform, SwaggerTransformObject } from '@fastify/swagger'
 
 interface Header { description: string, required: boolean, schema: object }
-interface Operation { parameters?: Array<{ name?: string }>, responses?: Record<string, { headers?: Record<string, Header> }> }
+interface Operation { parameters?: Array<{ name?: string }>, responses?: Record<string, { headers?: Record<string, object> }> }
 
 /** Which scopes open an operation, from the same setting that is enforced. */
 export const describeTokens: SwaggerTransform = ({ schema, url, route }) => {
@@ -12,11 +12,22 @@ export const describeTokens: SwaggerTransform = ({ schema, url, route }) => {
 }
 
 const text = (description: string, required = true): Header => ({ description, required, schema: { type: 'string' } })
-const requestId = text('the id of the request, as in the log; the caller\'s own if it sent one')
-const challenge = text('how to show a token')
-const retryAfter: Header = { description: 'seconds to wait', required: true, schema: { type: 'integer', minimum: 1 } }
-const location = text('where the job is', false)
-const applied = text('the preference that was honoured', false)
+
+/** The headers that answers have, by the names under which the document refers to them. */
+export const headers: Record<string, Header> = {
+  'x-request-id': text('the id of the request, as in the log; the caller\'s own if it sent a plain one'),
+  'www-authenticate': text('how to show a token'),
+  'retry-after': { description: 'seconds to wait', required: true, schema: { type: 'integer', minimum: 1 } },
+  location: text('where the job is', false),
+  'preference-applied': text('the preference that was honoured', false)
+}
+
+/** Which headers an answer has. */
+function headersOf (status: string, waits: boolean): string[] {
+  // What breaks before it is a request has no id.
+  if (status === '408' || status === '431') return []
+  return ['x-request-id', ...(status === '401' ? ['www-authenticate'] : []), ...(status === '429' ? ['retry-after'] : []), ...(waits ? ['location', 'preference-applied'] : [])]
+}
 
 /** Adds the headers of every response, which route schemas have no place for. */
 export const describeHeaders: SwaggerTransformObject = document => {
@@ -26,15 +37,7 @@ export const describeHeaders: SwaggerTransformObject = document => {
     for (const operation of Object.values(path ?? {}) as Operation[]) {
       const waits = operation.parameters?.some(each => each.name === 'prefer') === true
       for (const [status, response] of Object.entries(operation.responses ?? {})) {
-        // What breaks before it is a request has no id.
-        const isRequest = status !== '408' && status !== '431'
-        response.headers = {
-          ...(isRequest ? { 'x-request-id': requestId } : {}),
-          ...(status === '401' ? { 'www-authenticate': challenge } : {}),
-          ...(status === '429' ? { 'retry-after': retryAfter } : {}),
-          ...(waits && isRequest ? { location, 'preference-applied': applied } : {}),
-          ...response.headers
-        }
+        response.headers = { ...Object.fromEntries(headersOf(status, waits).map(name => [name, { $ref: `#/components/headers/${name}` }])), ...response.headers }
       }
     }
   }

@@ -4,7 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fp from 'fastify-plugin'
 import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
-import { describeHeaders, describeTokens } from './openapi-document.ts'
+import { describeHeaders, describeTokens, headers } from './openapi-document.ts'
 
 /** The schemas are the source: they validate, serialise, and make `openapi.yaml` and `/docs`. */
 export default fp(async app => {
@@ -31,6 +31,7 @@ export default fp(async app => {
       servers: [{ url: '/' }],
       tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'events', description: 'how S3 tells of changes' }, { name: 'service', description: 'health, metrics and this document' }],
       components: {
+        headers,
         securitySchemes: {
           bearer: { type: 'http', scheme: 'bearer', description: 'The secret of an API token. An operation names the scopes of which the token must hold one.' },
           basic: { type: 'http', scheme: 'basic', description: 'The same secret as the password; the user name is ignored.' }
