@@ -32,10 +32,6 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     await app.measureQueues().catch(() => {})
     return await reply.type(app.metrics.registry.contentType).send(await app.metrics.registry.metrics())
   })
-
-  app.get('/openapi.yaml', {
-    schema: { operationId: 'getOpenapi', summary: 'This document', tags: ['service'], response: { 200: text('OpenAPI 3.1.', 'application/yaml') } }
-  }, async (request, reply) => await reply.type('application/yaml').send(app.swagger({ yaml: true })))
 }
 
 export default routes

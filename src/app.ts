@@ -18,6 +18,7 @@ import eventsRoutes from '../routes/events.ts'
 import healthRoutes from '../routes/health.ts'
 import jobsRoutes from '../routes/jobs.ts'
 import objectsRoutes from '../routes/objects.ts'
+import openapiRoutes from '../routes/openapi.ts'
 import purgeRoutes from '../routes/purge.ts'
 import snsRoutes from '../routes/sns.ts'
 import streamsRoutes from '../routes/streams.ts'
@@ -57,7 +58,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
   app.addHook('onRequest', async (request, reply) => { reply.header('x-request-id', request.id) })
 
   await app.register(problem)
-  await app.register(openapi)
+  await app.register(openapi, { hasPages: config.role !== 'worker' })
   await app.register(reload)
   await app.register(auth, { config, now })
   await app.register(clients, { config, now })
@@ -69,6 +70,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
 
   await app.register(healthRoutes)
   if (config.role !== 'worker') {
+    await app.register(openapiRoutes)
     await app.register(syncRoutes)
     await app.register(uploadRoutes)
     await app.register(purgeRoutes)

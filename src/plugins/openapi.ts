@@ -6,8 +6,8 @@ import fp from 'fastify-plugin'
 import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
 import { describeHeaders, describeTokens, headers } from './openapi-document.ts'
 
-/** The schemas are the source: they validate, serialise, and make `openapi.yaml` and `/docs`. */
-export default fp(async app => {
+/** The schemas are the source: they validate, serialise, and make `openapi.yaml` and, where there are pages, `/docs`. */
+export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
   const options = { allErrors: true, useDefaults: true, strict: false }
   const strict = addFormats.default(new Ajv2020(options))
   const coercing = addFormats.default(new Ajv2020({ ...options, coerceTypes: 'array' }))
@@ -42,5 +42,5 @@ export default fp(async app => {
     transformObject: describeHeaders,
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) }
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+  if (hasPages) await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
 }, { name: 'openapi' })
