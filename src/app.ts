@@ -59,7 +59,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
 
   await app.register(problem)
   await app.register(openapi, { hasPages: config.role !== 'worker' })
-  await app.register(reload)
+  await app.register(reload, { now })
   await app.register(auth, { config, now })
   await app.register(clients, { config, now })
   await app.register(accessLog)

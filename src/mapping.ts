@@ -109,6 +109,18 @@ export function mapKey (rule: Rule, key: string, override: { path?: string, cpCo
   return { cpCode: override.cpCode ?? rule.cpCode, path }
 }
 
+/**
+ * As `mapKey`, for a key that may be a folder marker: only S3 can tell whether it is, so its path keeps the slash, and is
+ * never written.
+ */
+export function mapObject (rule: Rule, key: string, override: { path?: string, cpCode?: number } = {}): { cpCode: number, path: string } {
+  const marker = override.path === undefined && isMarkerKey(key) ? '/' : ''
+  const { cpCode, path } = mapKey(rule, marker === '' ? key : key.slice(0, -1), override)
+  return { cpCode, path: path + marker }
+}
+
+const isMarkerKey = (key: string) => key.length > 1 && key.endsWith('/')
+
 /** Throws `key_not_mappable` for a key that no rule could map. */
 export function checkKey (key: string): void {
   refuse(findPathFault(key, 'the key'), key)

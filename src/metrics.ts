@@ -17,6 +17,7 @@ export function createMetrics () {
     stage: new Histogram({ name: 'edgeferry_stage_duration_seconds', help: 'Time a stage took', labelNames: ['stage'], buckets: [0.05, 0.2, 1, 5, 20, 60, 300, 1800], registers }),
     upstream: new Counter({ name: 'edgeferry_upstream_requests_total', help: 'Requests to S3, NetStorage and Fast Purge', labelNames: ['upstream', 'action', 'status'], registers }),
     paused: new Gauge({ name: 'edgeferry_target_paused', help: '1 while a target is paused because its credentials are refused', labelNames: ['target'], registers }),
+    reloadRefused: new Gauge({ name: 'edgeferry_reload_refused', help: '1 while what was last read anew, rules or tokens, is refused and the older is in force', registers }),
     eventToPurge: new Histogram({ name: 'edgeferry_event_to_purge_seconds', help: 'From a stored request to its last accepted purge', buckets: [1, 2, 5, 10, 30, 60, 300, 1800], registers })
   }
 }

@@ -26,14 +26,7 @@ async function main (): Promise<void> {
   }
   process.on('SIGTERM', () => { stop('SIGTERM') })
   process.on('SIGINT', () => { stop('SIGINT') })
-  process.on('SIGHUP', () => {
-    try {
-      app.reload(loadConfig(process.env))
-      app.log.info('read anew what can change while the service runs')
-    } catch (error) {
-      app.log.error({ err: error }, 'the configuration is wrong, so all stays as it was')
-    }
-  })
+  process.on('SIGHUP', () => { app.reload(() => loadConfig(process.env)) })
   // Node itself would print every property of the error, and foreign errors carry requests.
   process.on('uncaughtException', error => {
     app.log.fatal({ err: error }, 'an error that nobody expected: leaving; what is not done goes on at the next start')

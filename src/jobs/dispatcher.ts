@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { fetchWakeUps } from './fetch.ts'
 import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
-import { defaultHeartbeatSeconds, openQueues } from './wake-queues.ts'
+import { defaultHeartbeatSeconds, listQueues, openQueues } from './wake-queues.ts'
 
 /** The part of the heartbeat after which a worker no longer trusts its own lease. */
 const leaseShare = 0.85
@@ -34,6 +34,11 @@ export interface Dispatcher {
   /** Looks for work now instead of at the next poll. */
   kick: () => void
   running: () => number
+  /**
+   * Makes the queues of further targets; what it resolves to begins to fetch from them, and from those of targets that
+   * are gone, so that what waits there can be moved.
+   */
+  open: (targets: readonly string[]) => Promise<() => void>
   /** Takes no more; runs that are not done after `ms` are aborted and give their work back. */
   stop: (ms: number) => Promise<void>
 }
@@ -41,8 +46,10 @@ export interface Dispatcher {
 /** Creates the queues, gives back what a crash of this very process left behind, and starts to fetch. */
 export async function startDispatcher ({ store, targets, concurrency, heartbeatSeconds = defaultHeartbeatSeconds, isPaused, run, log }: DispatcherOptions): Promise<Dispatcher> {
   const { boss } = store
-  await openQueues(store, targets, heartbeatSeconds)
-  for (const queue of store.orphansAtStart ? targets.map(queueOf) : []) {
+  // Who shares the database may know targets that this process does not know yet: only who has it alone takes over what is gone.
+  const served = new Set([...targets, ...store.orphansAtStart ? await listQueues(store) : []])
+  await openQueues(store, served, heartbeatSeconds)
+  for (const queue of store.orphansAtStart ? [...served].map(queueOf) : []) {
     const { rows } = await sql<{ id: string }>`select id from pgboss.job where name = ${queue} and state = 'active'`.execute(store.kysely)
     if (rows.length > 0) await boss.fail(queue, rows.map(row => row.id))
   }
@@ -77,7 +84,7 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
   }
 
   async function fetchAll (): Promise<void> {
-    for (const target of targets) {
+    for (const target of served) {
       const room = concurrency - active.size
       if (room <= 0 || stopping || isPaused(target)) continue
       const heardAt = performance.now()
@@ -121,6 +128,14 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
   return {
     kick,
     running: () => active.size,
+    async open (more) {
+      const all = [...more, ...await listQueues(store)]
+      await openQueues(store, all, heartbeatSeconds)
+      return () => {
+        for (const target of all) served.add(target)
+        kick()
+      }
+    },
     async stop (ms) {
       stopping = true
       clearTimeout(timer)

@@ -1,6 +1,6 @@
 import { demand, demandBucket, demandCpCode, type Caller } from '../access/caller.ts'
 import { AppError } from '../errors.ts'
-import { checkKey, findRule, mapKey, purgeObjects, type Rule } from '../mapping.ts'
+import { checkKey, findRule, mapObject, purgeObjects, type Rule } from '../mapping.ts'
 import type { PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import { urlHost } from '../spelling.ts'
 import type { JobSource, PurgeReport, PurgeWish } from '../store/tables.ts'
@@ -18,21 +18,18 @@ export function createRequests (limits: () => Limits) {
     if (!buckets.includes(bucket)) throw new AppError('bucket_not_allowed', `The bucket ${bucket} is not in S3_BUCKETS or the rules (${buckets.join(', ')}).`)
     demandBucket(caller, bucket)
     const rule = findRule(rules, bucket, key)
-    // A folder marker maps to nothing, but whether it is one only S3 can tell: it goes on as a path that is never written.
-    const marker = path === undefined && key.length > 1 && key.endsWith('/') ? '/' : ''
-    const name = marker === '' ? key : key.slice(0, -1)
     if (rule === undefined) {
-      checkKey(name)
+      checkKey(key.replace(/(.)\/$/, '$1'))
       throw new AppError('no_rule', `No rule covers ${key} in ${bucket}.`)
     }
     const cpCodes = targets[rule.target]?.cpCodes ?? []
     if (cpCode !== undefined && !cpCodes.includes(cpCode)) throw new AppError('cp_code_not_allowed', `The storage CP code ${cpCode} is none of those of target ${rule.target}, where rule ${rule.name} copies to (${cpCodes.join(', ')}).`)
-    const plain = mapKey(rule, name)
-    const mapped = mapKey(rule, name, { ...(path === undefined ? {} : { path }), ...(cpCode === undefined ? {} : { cpCode }) })
+    const plain = mapObject(rule, key)
+    const mapped = mapObject(rule, key, { ...(path === undefined ? {} : { path }), ...(cpCode === undefined ? {} : { cpCode }) })
     demandCpCode(caller, mapped.cpCode)
     const leaves = mapped.path !== plain.path || mapped.cpCode !== plain.cpCode
     if (leaves) demand(caller, ['override'], `the rule ${rule.name} puts this object at ${plain.cpCode}/${plain.path}`)
-    return { rule, leaves, job: { bucket, key, rule: rule.name, target: rule.target, cpCode: mapped.cpCode, path: mapped.path + marker } }
+    return { rule, leaves, job: { bucket, key, rule: rule.name, target: rule.target, cpCode: mapped.cpCode, path: mapped.path } }
   }
 
   return {

@@ -1,5 +1,4 @@
-import { AppError, toAppError, toProblem } from '../errors.ts'
-import type { Rule } from '../mapping.ts'
+import { type AppError, toAppError, toProblem } from '../errors.ts'
 import type { NetStorageClient } from '../netstorage/client.ts'
 import type { S3Objects } from '../s3/objects.ts'
 import type { Store } from '../store/store.ts'
@@ -9,7 +8,9 @@ import { takeDelete } from './delete-brake.ts'
 import type { Lease } from './dispatcher.ts'
 import { claim, LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
 import type { Pauses } from './pauses.ts'
+import type { Limits } from './permissions.ts'
 import type { Probes, Verdict } from './probes.ts'
+import { findRuleOf, placeAnew, relocate } from './relocate.ts'
 import { doubt, markPending, settle } from './settle.ts'
 
 const progressMs = 500
@@ -21,7 +22,8 @@ export interface SyncOptions {
   s3: S3Objects
   /** NetStorage clients by the name of their target. */
   targets: ReadonlyMap<string, NetStorageClient>
-  rules: () => readonly Rule[]
+  /** The rules in force, and what goes with them. */
+  limits: () => Limits
   pauses: Pauses
   probes: Probes
   now: () => Date
@@ -41,7 +43,7 @@ export interface SyncOptions {
  * repeat does no harm; what is owed to the edge is written in the transaction that says the copy is verified.
  */
 export function createSyncObject (options: SyncOptions) {
-  const { store, s3, targets, rules, pauses, probes, now, log } = options
+  const { store, s3, targets, limits, pauses, probes, now, log } = options
 
   const running = new Map<string, AbortController>()
 
@@ -82,8 +84,8 @@ export function createSyncObject (options: SyncOptions) {
     const lease = cancellable(work.doer.id, given)
     let uploadedMtime: number | undefined
     try {
-      const rule = rules().find(each => each.name === work.doer.rule)
-      if (netstorage === undefined || rule === undefined) throw new AppError('no_rule', `The rule "${work.doer.rule}" or the target "${target}" is no longer configured.`)
+      if (netstorage === undefined) return await move(work, wakeUp, target)
+      const rule = findRuleOf(limits(), work.doer)
       const done = await copyObject(s3, {
         work,
         rule,
@@ -114,6 +116,12 @@ export function createSyncObject (options: SyncOptions) {
       await requeue(tx, work, now(), new Date(now().getTime() + pausedMs()), work.doer.error ?? undefined, false)
       await release(store.boss, tx, wakeUp, target)
     })
+  }
+
+  /** A reload took the target away: the work goes on where the rules want it now. */
+  async function move (work: Work, wakeUp: WakeUp, target: string): Promise<void> {
+    const place = placeAnew(limits(), work.doer)
+    await store.withTx(async tx => { await relocate(store.boss, tx, { work, wakeUp, target, now: now(), place }) })
   }
 
   /** Writes how far an upload has come, at most twice a second, behind the bytes and never in their way. */

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { queueOf } from './lanes.ts'
 
@@ -21,4 +22,18 @@ export async function openQueues ({ boss }: Store, targets: Iterable<string>, he
     // pg-boss looks a queue up once, and inside a transaction it would wait for itself.
     await boss.fetch(queue, { batchSize: 1, ignoreStartAfter: false, minPriority: 1_000_000_000 })
   }
+}
+
+/** Every target that ever had a queue, also those that no rule names any more. */
+export async function listQueues ({ kysely }: Store): Promise<string[]> {
+  const { rows } = await sql<{ target: string }>`select substr(name, length(${queueOf('')}) + 1) as target from pgboss.queue where starts_with(name, ${queueOf('')})`.execute(kysely)
+  return rows.map(row => row.target)
+}
+
+/** Targets that are none of these, and yet have work that waits. */
+export async function findStrays ({ kysely }: Store, targets: string[]): Promise<string[]> {
+  const { rows } = await sql<{ target: string }>`select substr(name, length(${queueOf('')}) + 1) as target from pgboss.queue
+    where starts_with(name, ${queueOf('')}) and name <> all(${targets.map(queueOf)}::text[])
+    and exists (select from pgboss.job where job.name = queue.name and job.state < 'active')`.execute(kysely)
+  return rows.map(row => row.target)
 }

@@ -54,6 +54,8 @@ export interface NetStorageClient {
   dir: (place: Place) => AsyncGenerator<Entry>
   /** All that lies below a directory, by its path below the CP code, in byte order. */
   list: (place: Place) => AsyncGenerator<Entry>
+  /** Lets go of idle connections; what runs, or is begun by whoever still holds the client, ends as if nothing were. */
+  retire: () => void
   close: () => void
 }
 
@@ -190,6 +192,10 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
         }
         from = understand(attempt, () => page.resume && listResume(page.resume, cpCode, after))
       } while (from !== undefined)
+    },
+
+    retire () {
+      transport.retire()
     },
 
     close () {

@@ -119,6 +119,11 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
   return {
     host: origin.host,
     exchange,
+    /** Keeps no connection beyond the exchange that uses it. */
+    retire () {
+      agent.maxFreeSockets = 0
+      for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
+    },
     close () {
       agent.destroy()
     }

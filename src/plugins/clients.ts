@@ -2,13 +2,14 @@ import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
 import { createPauses, type Pauses } from '../jobs/pauses.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
-import { createNetStorageClient, type NetStorageClient } from '../netstorage/client.ts'
-import { createPurgeClient, type PurgeClient } from '../purge/client.ts'
+import type { NetStorageClient } from '../netstorage/client.ts'
+import type { PurgeClient } from '../purge/client.ts'
 import { createS3Client } from '../s3/client.ts'
 import { createS3Objects, type S3Objects } from '../s3/objects.ts'
 import { embedded } from '../store/embedded.ts'
 import { postgres } from '../store/postgres.ts'
 import type { Store } from '../store/store.ts'
+import { createAccounts } from './accounts.ts'
 
 /** The other sides, each made once: the database, S3, NetStorage and Fast Purge, and which of them are paused. */
 export interface Clients {
@@ -28,7 +29,7 @@ declare module 'fastify' {
   }
 }
 
-/** Opens every connection, counts every request, and closes all of it last. */
+/** Opens every connection, counts every request, and closes all of it last. Accounts and rules change together. */
 export default fp<{ config: Config, now: () => Date }>(async (app, { config, now }) => {
   const { log } = app
   const metrics = createMetrics()
@@ -39,14 +40,9 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   const count = (upstream: string) => ({ action, status }: { action: string, status: number | string }) => { metrics.upstream.inc({ upstream, action, status: String(status) }) }
   const s3Client = createS3Client({ region: config.s3.region, ...(config.s3.endpoint === undefined ? {} : { endpoint: config.s3.endpoint }) })
-  const targets = new Map(Object.entries(config.rules.current().targets).map(([name, target]) => [name, createNetStorageClient({
-    ...target,
-    stallTimeoutMs: config.stallTimeoutMs,
-    onRequest: count('netstorage'),
-    onClockOffset: offsetSeconds => { log.warn({ offsetSeconds, target: name }, `the clock differs from NetStorage's by ${offsetSeconds} s: requests are signed with the corrected time; mend the clock of this machine`) }
-  })]))
+  const accounts = createAccounts(config.rules.current(), { stallTimeoutMs: config.stallTimeoutMs, count, log })
   app.addHook('onClose', async () => {
-    for (const target of targets.values()) target.close()
+    accounts.close()
     s3Client.destroy()
   })
 
@@ -56,13 +52,18 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     else log.error({ target: name }, `paused ${name}: ${reason}`)
   })
   await pauses.refresh()
+  app.onReload(fresh => {
+    const next = fresh.rules.current()
+    accounts.adopt(next)
+    config.rules.replace(next)
+  })
 
   app.decorate('metrics', metrics)
   app.decorate('clients', {
     store,
     s3: createS3Objects({ client: s3Client, stallTimeoutMs: config.stallTimeoutMs, onRequest: count('s3') }),
-    targets,
-    purge: new Map(Object.entries(config.rules.current().edgegrids).map(([name, credentials]) => [name, createPurgeClient({ ...credentials, timeoutMs: config.stallTimeoutMs, onRequest: count('fast-purge') })])),
+    targets: accounts.targets,
+    purge: accounts.purge,
     pauses
   })
-}, { name: 'clients' })
+}, { name: 'clients', dependencies: ['reload'] })

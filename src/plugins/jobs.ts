@@ -13,6 +13,8 @@ import { toJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
 import { createQueue } from '../jobs/queue.ts'
 import { createRequests } from '../jobs/requests.ts'
+import { findStrays } from '../jobs/wake-queues.ts'
+import type { Refusal } from './reload.ts'
 import type { Job, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
 
@@ -53,6 +55,12 @@ declare module 'fastify' {
     /** Brings the gauges of the queues up to date. */
     measureQueues: () => Promise<void>
   }
+}
+
+/** Whether what was last read is in force; the faults may name what is nobody's business, so the log has them. */
+function showReload (refusal: Refusal | undefined) {
+  const detail = refusal === undefined ? {} : { detail: `since ${refusal.since.toISOString()} what is written was read anew and refused, with ${refusal.faults.length} faults that the log names: the rules and tokens of before stay in force` }
+  return { name: 'rules', ok: refusal === undefined, ...detail }
 }
 
 /** The door between the routes and the work. */
@@ -117,16 +125,20 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     async health () {
       const stopping = app.isDraining()
       const database = await store.ping().then(() => undefined, (error: Error) => error.message)
+      const strays = database === undefined ? await findStrays(store, Object.keys(config.rules.current().targets)) : []
       const checks = [
         { name: 'database', ok: database === undefined, ...(database === undefined ? {} : { detail: 'does not answer' }) },
         { name: 'stopping', ok: !stopping, ...(stopping ? { detail: 'running copies may finish; what is asked for now is stored, and done by another replica or after the next start' } : {}) },
-        ...[...pauses.reasons()].map(([name, detail]) => ({ name, ok: false, detail }))
+        ...[...pauses.reasons()].map(([name, detail]) => ({ name, ok: false, detail })),
+        showReload(app.reloadRefusal()),
+        ...strays.map(target => ({ name: `target:${target}`, ok: false, detail: 'work waits for it, and the rules in force do not name it: put it back, or send SIGHUP to a worker whose rules are right, which then moves the work' }))
       ]
       // A paused target loses nothing and must not take the service out of its load balancer.
       return { ready: database === undefined && !stopping, checks }
     }
   })
   app.decorate('measureQueues', async () => {
+    app.metrics.reloadRefused.set(app.reloadRefusal() === undefined ? 0 : 1)
     const { rows } = await sql<{ queue: string, depth: number, oldest: Date | null }>`
       select 'jobs' as queue, count(*) as depth, min(created_at) as oldest from jobs where state in ('queued', 'uploading')
       union all select 'purges', count(*), min(due_at) from debts where due_at <= now()`.execute(store.kysely)
@@ -135,7 +147,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       app.metrics.oldestWaiting.set({ queue: name }, oldest === null ? 0 : Math.max(0, (now().getTime() - oldest.getTime()) / 1000))
     }
   })
-}, { name: 'jobs', dependencies: ['clients', 'work'] })
+}, { name: 'jobs', dependencies: ['clients', 'reload', 'work'] })
 
 /** A caller that is limited to buckets sees their jobs, and of those without a bucket its own. */
 function maySee ({ buckets, token }: Caller, { bucket, source }: JobRow): boolean {

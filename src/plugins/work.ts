@@ -35,6 +35,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
   }
   if (config.role === 'web') {
     await openQueues(store, targets.keys(), heartbeatSeconds)
+    app.onReload(() => {}, async fresh => { await openQueues(store, Object.keys(fresh.rules.current().targets), heartbeatSeconds) })
     const upkeep = startUpkeep({ store, pauses, now, log, retentionMs: Infinity })
     drainBy(upkeep.stop)
     app.decorate('kick', () => {})
@@ -64,7 +65,7 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     pauses,
     now,
     log,
-    rules: () => config.rules.current().rules,
+    limits: config.rules.current,
     purgeDelayMs: config.purge.delayMs,
     purgeRepeat: config.purge.repeatMs > 0,
     verifyTimeoutMs: config.verifyTimeoutMs,
@@ -99,6 +100,8 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
       planner.kick()
     }
   })
+  let begin = (): void => {}
+  app.onReload(() => { begin() }, async fresh => { begin = await dispatcher.open(Object.keys(fresh.rules.current().targets)) })
   app.decorate('kick', () => {
     dispatcher.kick()
     planner.kick()

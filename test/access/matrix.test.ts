@@ -143,12 +143,12 @@ t.test('who guesses is slowed, and whoever knows a secret still gets in from the
 
 t.test('tokens change while the service runs, by name and expiry, and the name is in the metrics', async t => {
   writeFileSync(file, entry('read', ['sync']) + entry('late', ['read'], ', expires: 2026-01-01'))
-  app.reload(testConfig(variables))
+  t.ok(await app.reload(() => testConfig(variables)))
   t.equal((await app.inject({ url: '/jobs', headers: as('read') })).statusCode, 403)
   t.match((await app.inject({ url: '/jobs', headers: as('late') })).json(), { status: 401, detail: /expired/ })
   t.equal((await app.inject({ url: '/jobs', headers: as('admin') })).statusCode, 401)
   t.same(['read', 'late', 'admin', undefined].map(name => app.isTokenValid(name)), [true, false, false, false])
   t.match((await app.inject('/metrics')).body, /edgeferry_api_requests_total\{operation="listJobs",status="403",token="read"\} \d/)
-  app.reload({ ...testConfig(variables), tokens: 'open' })
+  t.ok(await app.reload(() => ({ ...testConfig(variables), tokens: 'open' })))
   t.ok(app.isTokenValid('anybody'))
 })

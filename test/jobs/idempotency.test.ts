@@ -37,7 +37,7 @@ t.test('a repeated request has the same job, and another request needs another k
   t.match(await call('k3', { ...body, bucket: 'other' }), { status: 403 })
   t.match(await call('k3', body), { status: 202 }, 'what was refused has not used its key')
 
-  app.reload({ ...testConfig(), tokens: testConfig({ API_TOKENS: tokens }).tokens })
+  await app.reload(() => ({ ...testConfig(), tokens: testConfig({ API_TOKENS: tokens }).tokens }))
   now = new Date(now.getTime() + 86_300_000)
   t.equal((await call('k1')).id, first.id)
   now = new Date(now.getTime() + 200_000)
