@@ -27,14 +27,14 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: {
         ...refusals,
         200: stream('Server-sent events, the present state first; the stream ends with the job.'),
-        204: Type.Null({ description: 'The job has ended, and the last event was seen: there is nothing to come back for.' }),
+        204: Type.Unsafe<undefined>(Type.Null({ description: 'The job has ended, and the last event was seen: there is nothing to come back for.' })),
         404: problem('job_not_found')
       }
     }
   }, async (request, reply) => {
     const after = readLastEventId(request.headers['last-event-id'])
     const isFollowed = await app.jobs.follow(request.params.id, request.caller, after, () => app.openStream(request, reply))
-    return isFollowed ? await reply : await reply.code(204).send(null)
+    return isFollowed ? await reply : await reply.code(204).send(undefined)
   })
 
   app.get('/events/stream', {

@@ -1,4 +1,4 @@
-import { sql, type Kysely } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { JobRow, Tables } from '../store/tables.ts'
 
 /** Which jobs a list shows. */
@@ -20,12 +20,12 @@ export interface JobFilter {
 
 /** The jobs that match, newest first: ids are in the order of creation, so the id is the cursor. */
 export function selectJobs (kysely: Kysely<Tables>, filter: JobFilter) {
-  let query = kysely.selectFrom('jobs').selectAll()
+  let query = kysely.selectFrom('jobs').selectAll('jobs')
+  if (filter.label !== undefined) query = query.where('id', 'in', selectLabelled(kysely, filter.label, filter.after))
   if (filter.bucket !== undefined) query = query.where('bucket', '=', filter.bucket)
   if (filter.buckets !== undefined) query = query.where('bucket', 'in', filter.buckets)
   if (filter.key !== undefined) query = query.where('key', '=', filter.key)
   if (filter.prefix !== undefined) query = query.where('key', '>=', filter.prefix).where('key', '<', `${filter.prefix}\u{10ffff}`)
-  if (filter.label !== undefined) query = query.where(sql<boolean>`labels @> array[${filter.label}]::text[]`)
   if (filter.kinds !== undefined) query = query.where('kind', 'in', filter.kinds as Array<JobRow['kind']>)
   // Ids begin with their time, so they bound the search; a clock that was set back is why the times decide in the end.
   if (filter.since !== undefined) query = query.where('created_at', '>=', filter.since).where('id', '>=', idAt(filter.since.getTime() - slackMs))
@@ -33,6 +33,11 @@ export function selectJobs (kysely: Kysely<Tables>, filter: JobFilter) {
   if (filter.after !== undefined) query = query.where('id', '<', filter.after)
   if (filter.states !== undefined) query = query.where('state', 'in', filter.states as Array<JobRow['state']>)
   return query.orderBy('id', 'desc').limit(filter.limit)
+}
+
+function selectLabelled (kysely: Kysely<Tables>, label: string, after?: string) {
+  const query = kysely.selectFrom('job_labels').select('job_id').where('label', '=', label)
+  return after === undefined ? query : query.where('job_id', '<', after)
 }
 
 /** How far the time in an id may be from the time in its row: clocks of replicas differ, and are corrected. */

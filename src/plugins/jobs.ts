@@ -70,7 +70,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   const queue = createQueue({ store, feed, now, onAdded: app.kick })
   app.addHook('preClose', async () => {
     queue.close()
-    feed.close()
+    await feed.close()
   })
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`

@@ -30,6 +30,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of revisions) await sql.raw(statement).execute(db)
     }
+  },
+  '0006-labels': {
+    async up (db) {
+      for (const statement of labels) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -143,4 +148,18 @@ const revisions = [
       return new;
     end $$`,
   'create trigger jobs_changed before insert or update on jobs for each row execute function number_job_change()'
+]
+
+/** Labels in the order of ids: with an index on the array alone, the planner at times walks all jobs for a rare label. */
+const labels = [
+  'create table job_labels (label text not null, job_id uuid not null references jobs (id) on delete cascade, primary key (label, job_id))',
+  'create index job_labels_job on job_labels (job_id)',
+  'insert into job_labels select distinct unnest(labels), id from jobs',
+  `create function index_labels() returns trigger language plpgsql as $$
+    begin
+      insert into edgeferry.job_labels select distinct unnest(new.labels), new.id;
+      return null;
+    end $$`,
+  'create trigger jobs_labels after insert on jobs for each row when (new.labels <> \'{}\') execute function index_labels()',
+  'drop index jobs_labels'
 ]

@@ -195,7 +195,14 @@ export interface IdempotencyKeysTable {
   created_at: Timestamp
 }
 
+/** The labels of jobs once more, in the order in which lists need them; a trigger fills it. */
+export interface JobLabelsTable {
+  label: string
+  job_id: string
+}
+
 export interface Tables {
+  job_labels: JobLabelsTable
   idempotency_keys: IdempotencyKeysTable
   jobs: JobsTable
   objects: ObjectsTable

@@ -13,7 +13,8 @@ export interface Feed {
   watchAll: (onChanges: (rows: JobRow[], told: number) => void) => Promise<() => void>
   /** Up to which revision all has been told. */
   told: () => number
-  close: () => void
+  /** Resolves when no look at the database is under way any more. */
+  close: () => Promise<void>
 }
 
 export interface FeedOptions {
@@ -44,6 +45,7 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
   let sweptAt = 0
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
+  let looking: Promise<void> | undefined
   let closed = false
 
   async function takeMark (): Promise<Mark> {
@@ -114,7 +116,7 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
       return
     }
     timer = setTimeout(() => {
-      look().catch(error => { log.warn({ err: error }, 'looking for changes of jobs failed; trying again') }).finally(next)
+      looking = look().catch(error => { log.warn({ err: error }, 'looking for changes of jobs failed; trying again') }).finally(next)
     }, pollMs)
   }
 
@@ -144,9 +146,10 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
       return await join(() => { all.delete(onChanges) })
     },
     told: () => told,
-    close () {
+    async close () {
       closed = true
       clearTimeout(timer)
+      await looking
     }
   }
 }
