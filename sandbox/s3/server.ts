@@ -138,7 +138,8 @@ export async function startS3 (options: S3Options = {}): Promise<S3Sandbox> {
     else await send(syntheticBytes(seed, start, end), response, fault)
   }
 
-  const server = createServer((request, response) => { handle(request, response).catch(() => { response.destroy() }) })
+  // Clients of ours pause between two requests; what a closed connection does to them is for the faults to say.
+  const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => { handle(request, response).catch(() => { response.destroy() }) })
   await new Promise<void>(resolve => { server.listen(options.port ?? 0, options.host ?? '127.0.0.1', resolve) })
   const { port } = server.address() as AddressInfo
   const origin = `http://127.0.0.1:${port}`

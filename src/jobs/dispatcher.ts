@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { fetchWakeUps } from './fetch.ts'
 import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
+import { createSlots, type Slot } from './slots.ts'
 import { defaultHeartbeatSeconds, listQueues, openQueues } from './wake-queues.ts'
 
 /** The part of the heartbeat after which a worker no longer trusts its own lease. */
@@ -24,8 +25,11 @@ export interface DispatcherOptions {
   heartbeatSeconds?: number | undefined
   /** Targets that must keep still now. */
   isPaused: (target: string) => boolean
-  /** Does the work of one lane and ends the wake-up in its own transaction. Must not throw but for LeaseLost. */
-  run: (wakeUp: WakeUp, target: string, lease: Lease) => Promise<void>
+  /**
+   * Does the work of one lane and ends the wake-up in its own transaction; returns whether the lane was called again.
+   * Must not throw but for LeaseLost.
+   */
+  run: (wakeUp: WakeUp, target: string, lease: Lease, slot: Slot) => Promise<boolean | void>
   log: { warn: (fields: object, message: string) => void, error: (fields: object, message: string) => void }
 }
 
@@ -60,6 +64,9 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
   let timer: NodeJS.Timeout | undefined
   let fetching: Promise<void> | undefined
   let again = false
+  /** The last look found as much as it had room for. */
+  let hasMore = false
+  const slots = createSlots({ count: concurrency, onRelease: () => { if (hasMore) kick() } })
 
   function start (wakeUp: WakeUp, target: string, heardAt: number): void {
     const abort = new AbortController()
@@ -71,24 +78,31 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
         abort.signal.throwIfAborted()
       }
     }
+    const slot = slots.create()
     active.set(wakeUp.id, entry)
-    entry.done = run(wakeUp, target, lease)
+    entry.done = run(wakeUp, target, lease, slot)
+      .then(calledAgain => { hasMore ||= calledAgain === true })
       .catch(error => {
         if (error instanceof LeaseLost) log.warn({ lane: wakeUp.lane }, 'another worker took this lane over')
         else log.error({ err: error, lane: wakeUp.lane }, 'a run ended unexpectedly; its lane is tried again when the heartbeat is missed')
       })
       .finally(() => {
         active.delete(wakeUp.id)
-        kick()
+        slot.release()
+        if (hasMore) kick()
       })
   }
 
   async function fetchAll (): Promise<void> {
+    hasMore = false
     for (const target of served) {
-      const room = concurrency - active.size
+      const room = slots.room()
+      hasMore ||= room <= 0
       if (room <= 0 || stopping || isPaused(target)) continue
       const heardAt = performance.now()
-      for (const wakeUp of await fetchWakeUps(store, target, room)) start(wakeUp, target, heardAt)
+      const wakeUps = await fetchWakeUps(store, target, room)
+      hasMore ||= wakeUps.length === room
+      for (const wakeUp of wakeUps) start(wakeUp, target, heardAt)
     }
   }
 
@@ -138,6 +152,7 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
     },
     async stop (ms) {
       stopping = true
+      slots.close()
       clearTimeout(timer)
       await fetching
       const all = Promise.all([...active.values()].map(async entry => { await entry.done }))

@@ -44,9 +44,14 @@ export function laneOf (target: string, cpCode: number, path: string): string {
   return `${target}/${cpCode}/${path}`
 }
 
+/** One step of a timeline. */
+export function stepOf (now: Date, name: string, detail: string): TimelineEntry[] {
+  return [{ at: now.toISOString(), step: name, detail }]
+}
+
 /** One step of a timeline, as JSON to append. */
 export function step (now: Date, name: string, detail: string): string {
-  return JSON.stringify([{ at: now.toISOString(), step: name, detail } satisfies TimelineEntry])
+  return JSON.stringify(stepOf(now, name, detail))
 }
 
 /** The job as callers see it; `timeline` only where one job is shown. */

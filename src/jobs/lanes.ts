@@ -58,40 +58,72 @@ export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string,
   }
 }
 
-/** Takes what waits in a lane, in order of arrival, as far as it may merge. Undefined if nothing is to be done. */
-export async function claim (boss: PgBoss, tx: Tx, lane: string, now: Date): Promise<Work | undefined> {
-  await endMarked(boss, tx, lane, now)
-  const open = await tx.kysely.selectFrom('jobs').selectAll()
-    .where('lane', '=', lane).where('state', 'in', ['queued', 'uploading', 'held']).where('merged_into', 'is', null)
-    .orderBy('id').limit(500).forUpdate().execute()
+/**
+ * Takes what waits in each of some lanes, in order of arrival, as far as it may merge: all in one transaction. A lane
+ * where nothing is to be done is missing from the answer.
+ */
+export async function claim (boss: PgBoss, tx: Tx, lanes: string[], now: Date): Promise<Map<string, Work>> {
+  let open = await lockOpen(tx, lanes)
+  const marked = open.filter(row => row.cancel_requested)
+  if (marked.length > 0) {
+    for (const row of marked) await endMarked(boss, tx, row.lane, now)
+    open = await lockOpen(tx, lanes)
+  }
+  const groups = [...Map.groupBy(open, row => row.lane)].flatMap(([lane, rows]) => {
+    const group = pickGroup(rows, now)
+    return group === undefined ? [] : [{ lane, overtaken: group.slice(0, -1).map(row => row.id), doer: group.at(-1) as JobRow, attempts: Math.max(...group.map(row => row.attempts)) + 1, interrupted: group.some(row => row.state === 'uploading') }]
+  })
+  if (groups.length === 0) return new Map()
+  for (const { overtaken, doer } of groups) {
+    if (overtaken.length === 0) continue
+    await sql`update jobs set merged_into = ${doer.id}, timeline = timeline || ${step(now, 'merged', `overtaken by ${doer.id}`)}::jsonb
+      where id = any(${overtaken}::uuid[]) or merged_into = any(${overtaken}::uuid[])`.execute(tx.kysely)
+  }
+  const doers = groups.map(({ doer }) => doer.id)
+  const members = Map.groupBy(await tx.kysely.selectFrom('jobs').select(['id', 'merged_into', 'kind', 'request', 'source']).where('merged_into', 'in', doers).execute(), row => row.merged_into)
+  const taken = groups.flatMap(({ doer, attempts }) => [doer.id, ...(members.get(doer.id) ?? []).map(row => row.id)].map(id => ({ id, attempts })))
+  await sql`
+    update jobs set state = 'uploading', attempts = taken.attempts, next_attempt_at = null, sent_bytes = null,
+      started_at = coalesce(started_at, ${now}::timestamptz), timeline = timeline || taken.step
+    from unnest(${taken.map(each => each.id)}::uuid[], ${taken.map(each => each.attempts)}::int[], ${taken.map(each => step(now, 'uploading', `attempt ${each.attempts}`))}::text[]::jsonb[]) as taken (id, attempts, step)
+    where jobs.id = taken.id and finished_at is null`.execute(tx.kysely)
+  return new Map(groups.map(({ lane, doer, attempts, interrupted }) => [lane, toWork({ ...doer, attempts }, members.get(doer.id) ?? [], interrupted)]))
+}
+
+/** All that is open in some lanes, oldest first. */
+async function lockOpen (tx: Tx, lanes: string[]): Promise<Array<JobRow & { lane: string }>> {
+  const { rows } = await sql<JobRow & { lane: string }>`
+    select open.* from unnest(${lanes}::text[]) as wanted (wanted_lane) cross join lateral (
+      select * from jobs where lane = wanted_lane collate "C" and state in ('queued', 'uploading', 'held') and merged_into is null
+      order by id limit 500 for update
+    ) as open order by open.id`.execute(tx.kysely)
+  return rows
+}
+
+/** The jobs of a lane that are done together now, oldest first; undefined if all of them must wait. */
+function pickGroup (open: JobRow[], now: Date): JobRow[] | undefined {
   // What is held waits for an operator, or for a later job that does its work along with its own.
   const rows = open.slice(0, open.findLastIndex(row => row.state !== 'held') + 1)
   const first = rows[0]
   if (first === undefined) return undefined
   const mates = first.solo ? 1 : rows.findIndex(row => row.solo || row.key !== first.key || row.bucket !== first.bucket)
   const group = rows.slice(0, mates === -1 ? rows.length : mates)
-  if (group.every(row => row.next_attempt_at !== null && row.next_attempt_at > now)) return undefined
-  const doer = group.at(-1) as JobRow
-  const overtaken = group.slice(0, -1).map(row => row.id)
-  const attempts = Math.max(...group.map(row => row.attempts)) + 1
-  if (overtaken.length > 0) {
-    await sql`update jobs set merged_into = ${doer.id}, timeline = timeline || ${step(now, 'merged', `overtaken by ${doer.id}`)}::jsonb
-      where id = any(${overtaken}::uuid[]) or merged_into = any(${overtaken}::uuid[])`.execute(tx.kysely)
-  }
-  await advance(tx, doer.id, sql`state = 'uploading', attempts = ${attempts}, next_attempt_at = null, sent_bytes = null,
-    started_at = coalesce(started_at, ${now}::timestamptz), timeline = timeline || ${step(now, 'uploading', `attempt ${attempts}`)}::jsonb`)
-  const members = await tx.kysely.selectFrom('jobs').select(['id', 'kind', 'request', 'source']).where('merged_into', '=', doer.id).execute()
+  return group.every(row => row.next_attempt_at !== null && row.next_attempt_at > now) ? undefined : group
+}
+
+/** What a job and those that ride along with it come to. */
+function toWork (doer: JobRow, members: Array<Pick<JobRow, 'id' | 'kind' | 'request' | 'source'>>, interrupted: boolean): Work {
   const all = [...members, doer]
   const deleters = all.filter(row => row.request.onMissing === 'delete')
   return {
-    doer: { ...doer, attempts },
+    doer,
     jobIds: all.map(row => row.id),
     kind: all.some(row => row.kind === 'sync') ? 'sync' : 'upload',
     force: all.some(row => row.request.force === true),
     onMissing: deleters.length > 0 ? 'delete' : 'fail',
     deleteByEvents: deleters.every(row => row.source.type !== 'rest' && row.request.released !== true),
     released: all.some(row => row.request.released === true),
-    interrupted: group.some(row => row.state === 'uploading'),
+    interrupted,
     wishes: all.filter(row => row.kind === 'sync').map(row => row.request.purge ?? {})
   }
 }
@@ -102,17 +134,22 @@ export async function advance (tx: Tx, doerId: string, assignments: ReturnType<t
 }
 
 /**
- * Ends the run of a lane in the caller's transaction: the wake-up is done, and if jobs wait, there is another one.
- * Throws LeaseLost if the wake-up was taken over meanwhile; then the whole transaction must not happen.
+ * Ends the runs of lanes in the caller's transaction: their wake-ups are done, and where jobs wait, there is another
+ * one. Throws LeaseLost if a wake-up was taken over meanwhile; then the whole transaction must not happen. Returns
+ * whether something can be done at once.
  */
-export async function release (boss: PgBoss, tx: Tx, wakeUp: WakeUp, target: string, retryAt?: Date): Promise<void> {
-  const done = await boss.complete(wakeUp.queue, { id: wakeUp.id, retryCount: wakeUp.retryCount }, null, { db: tx.db })
-  if ((done as Settled).affected !== 1) throw new LeaseLost(`the lane ${wakeUp.lane} was taken over`)
-  const waiting = await tx.kysely.selectFrom('jobs').select(['next_attempt_at'])
-    .where('lane', '=', wakeUp.lane).where('state', '=', 'queued').where('merged_into', 'is', null).execute()
-  if (waiting.length === 0) return
-  const fresh = waiting.some(row => row.next_attempt_at === null)
-  await wake(boss, tx, [{ target, lane: wakeUp.lane }], fresh ? undefined : retryAt ?? waiting[0]?.next_attempt_at ?? undefined)
+export async function release (boss: PgBoss, tx: Tx, target: string, wakeUps: WakeUp[]): Promise<boolean> {
+  const done = await boss.complete(queueOf(target), wakeUps.map(({ id, retryCount }) => ({ id, retryCount })), null, { db: tx.db })
+  const { settled } = done as unknown as Settled
+  const lost = wakeUps.find(({ id }) => !settled.includes(id))
+  if (lost !== undefined) throw new LeaseLost(`the lane ${lost.lane} was taken over`)
+  const waiting = await tx.kysely.selectFrom('jobs').select(['lane', 'next_attempt_at'])
+    .where('lane', 'in', wakeUps.map(each => each.lane)).where('state', '=', 'queued').where('merged_into', 'is', null).execute()
+  const calls = [...Map.groupBy(waiting, row => row.lane as string)].map(([lane, rows]) => ({ target, lane, at: Math.min(...rows.map(row => row.next_attempt_at?.getTime() ?? 0)) }))
+  const atOnce = calls.filter(({ at }) => at === 0)
+  if (atOnce.length > 0) await wake(boss, tx, atOnce)
+  for (const call of calls) if (call.at !== 0) await wake(boss, tx, [call], new Date(call.at))
+  return atOnce.length > 0
 }
 
 /** Gives the work back to the queue. `countsAttempt` is false where the failure says nothing about the job. */

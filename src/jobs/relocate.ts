@@ -26,18 +26,18 @@ export function placeAnew (limits: Limits, doer: JobRow): { rule: Rule, cpCode: 
   throw new AppError('no_rule', `The target "${target}" is gone, and "${rule.target}", where rule "${rule.name}" copies to now, has no CP code ${cpCode}: ask again with another one.`)
 }
 
-/** Moves the work of a lane whose target is gone to the lane of its new place, and ends this run. */
+/** Moves the work of a lane whose target is gone to the lane of its new place, and ends this run. Returns whether something waits in the old one. */
 export async function relocate (boss: Store['boss'], tx: Tx, { work, wakeUp, target, now, place: { rule, cpCode, path } }: {
   work: Work
   wakeUp: WakeUp
   target: string
   now: Date
   place: ReturnType<typeof placeAnew>
-}): Promise<void> {
+}): Promise<boolean> {
   const lane = laneOf(rule.target, cpCode, path)
   const words = `the target ${target} is gone: by rule ${rule.name} to ${rule.target}, ${cpCode}/${path}`
   await advance(tx, work.doer.id, sql`state = 'queued', attempts = ${work.doer.attempts - 1}, next_attempt_at = null, rule = ${rule.name},
     target = ${rule.target}, cp_code = ${cpCode}, path = ${path}, lane = ${lane}, timeline = timeline || ${step(now, 'queued', words)}::jsonb`)
   await wake(boss, tx, [{ target: rule.target, lane }])
-  await release(boss, tx, wakeUp, target)
+  return await release(boss, tx, target, [wakeUp])
 }

@@ -4,15 +4,19 @@ import type { Store, Tx } from '../store/store.ts'
 import type { PurgeReport } from '../store/tables.ts'
 import type { Committed } from './copy-object.ts'
 import { callIn, owe } from './debts.ts'
-import { step } from './job.ts'
-import { advance, release, type WakeUp, type Work } from './lanes.ts'
+import { stepOf } from './job.ts'
+import { release, type WakeUp, type Work } from './lanes.ts'
 
-/** Writes down, before a first upload can arrive, that what will lie at the path may be ours. */
-export async function markPending (kysely: Store['kysely'], lane: string, target: string, { doer }: Work, now: Date): Promise<void> {
-  const owner = { bucket: doer.bucket as string, key: doer.key as string, pending: true }
-  await kysely.insertInto('objects')
-    .values({ lane, target, cp_code: doer.cp_code as number, path: doer.path as string, ...owner, present: false, mtime: 0, committed_at: now, job_id: doer.id })
-    .onConflict(conflict => conflict.column('lane').doUpdateSet(owner)).execute()
+/** A first upload that is about to arrive. */
+export interface Pending { lane: string, target: string, work: Work }
+
+/** Writes down, before first uploads can arrive, that what will lie at their paths may be ours. */
+export async function markPending (kysely: Store['kysely'], pendings: Pending[], now: Date): Promise<void> {
+  const rows = pendings.map(({ lane, target, work: { doer } }) => ({
+    lane, target, cp_code: doer.cp_code as number, path: doer.path as string, bucket: doer.bucket as string, key: doer.key as string, present: false, pending: true, mtime: 0, committed_at: now, job_id: doer.id
+  }))
+  await kysely.insertInto('objects').values(rows)
+    .onConflict(conflict => conflict.column('lane').doUpdateSet(eb => ({ bucket: eb.ref('excluded.bucket'), key: eb.ref('excluded.key'), pending: true }))).execute()
 }
 
 /** An upload failed that may have arrived: the ledger no longer says for sure what lies at the path, nor how old it is. */
@@ -20,41 +24,69 @@ export async function doubt (tx: Tx, lane: string, mtime: number): Promise<void>
   await sql`update objects set pending = true, mtime = greatest(mtime, ${mtime}::bigint) where lane = ${lane}`.execute(tx.kysely)
 }
 
-/** A copy that was verified, and what follows from it. */
+/** A copy that was verified. */
 export interface Settlement {
   wakeUp: WakeUp
   work: Work
   rule: Rule
   target: string
   done: Committed
-  now: Date
-  purgeDelayMs: number
-  purgeRepeat: boolean
 }
 
-/** The one transaction after a verified copy: ledger, debt, jobs and wake-up, or none of them. */
-export async function settle (boss: Store['boss'], tx: Tx, { wakeUp, work, rule, target, done, now: at, purgeDelayMs, purgeRepeat }: Settlement): Promise<void> {
+/** What all settlements have in common. */
+export interface Terms { now: Date, purgeDelayMs: number, purgeRepeat: boolean }
+
+/**
+ * The one transaction after verified copies: ledger, debts, jobs and wake-ups of all of them, or none. Throws LeaseLost
+ * if the lane of one of them was taken over. Returns, per settlement, whether its lane was called again.
+ */
+export async function settle (boss: Store['boss'], tx: Tx, settlements: Settlement[], terms: Terms): Promise<boolean[]> {
+  await record(tx, settlements, terms.now)
+  const rows = []
+  for (const settlement of settlements) rows.push(...await conclude(tx, settlement, terms))
+  await sql`
+    update jobs set state = s.state, outcome = s.outcome, error = null, next_attempt_at = null,
+      etag = s.etag, size_bytes = s.size_bytes, md5 = s.md5, sent_bytes = s.sent_bytes, purge = s.purge,
+      uploaded_at = s.uploaded_at, finished_at = s.finished_at, timeline = timeline || s.steps
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as s (id uuid, state text, outcome text, etag text, size_bytes bigint, md5 text,
+      sent_bytes bigint, purge jsonb, uploaded_at timestamptz, finished_at timestamptz, steps jsonb)
+    where jobs.id = s.id and jobs.finished_at is null`.execute(tx.kysely)
+  const again = new Map<string, boolean>()
+  for (const [target, mine] of Map.groupBy(settlements, each => each.target)) again.set(target, await release(boss, tx, target, mine.map(each => each.wakeUp)))
+  return settlements.map(({ target }) => again.get(target) ?? false)
+}
+
+/** The ledger: what lies at each path now. */
+async function record (tx: Tx, settlements: Settlement[], now: Date): Promise<void> {
+  const rows = settlements.filter(({ done }) => isChange(done)).map(({ wakeUp, work: { doer }, target, done }) => ({
+    lane: wakeUp.lane,
+    target,
+    cp_code: doer.cp_code as number,
+    path: doer.path as string,
+    bucket: doer.bucket as string,
+    key: doer.key as string,
+    present: done.present,
+    pending: false,
+    etag: done.etag ?? null,
+    version_id: done.versionId ?? null,
+    size_bytes: done.sizeBytes ?? null,
+    md5: done.md5 ?? null,
+    mtime: done.mtime ?? 0,
+    committed_at: now,
+    job_id: doer.id
+  }))
+  if (rows.length === 0) return
+  const columns = Object.keys(rows[0] as object).filter(name => name !== 'lane') as Array<Exclude<keyof typeof rows[number], 'lane'>>
+  await tx.kysely.insertInto('objects').values(rows)
+    .onConflict(conflict => conflict.column('lane').doUpdateSet(eb => Object.fromEntries(columns.map(name => [name, eb.ref(`excluded.${name}`)])))).execute()
+}
+
+const isChange = ({ outcome }: Committed): boolean => outcome === 'uploaded' || outcome === 'deleted'
+
+/** Writes down what a copy owes to the edge. Returns what becomes of its jobs. */
+async function conclude (tx: Tx, { wakeUp, work, rule, done }: Settlement, { now: at, purgeDelayMs, purgeRepeat }: Terms) {
   const { doer } = work
-  const changed = done.outcome === 'uploaded' || done.outcome === 'deleted'
-  if (changed) {
-    const row = {
-      target,
-      cp_code: doer.cp_code as number,
-      path: doer.path as string,
-      bucket: doer.bucket as string,
-      key: doer.key as string,
-      present: done.present,
-      pending: false,
-      etag: done.etag ?? null,
-      version_id: done.versionId ?? null,
-      size_bytes: done.sizeBytes ?? null,
-      md5: done.md5 ?? null,
-      mtime: done.mtime ?? 0,
-      committed_at: at,
-      job_id: doer.id
-    }
-    await tx.kysely.insertInto('objects').values({ lane: wakeUp.lane, ...row }).onConflict(conflict => conflict.column('lane').doUpdateSet(row)).execute()
-  }
+  const changed = isChange(done)
   const settledAt = changed ? new Date(at.getTime() + purgeDelayMs) : at
   const wants = work.kind === 'sync' && done.outcome !== 'ignored'
   // An upload owes what its rule says, though nobody has asked for the purge yet.
@@ -84,13 +116,18 @@ export async function settle (boss: Store['boss'], tx: Tx, { wakeUp, work, rule,
   const words = done.detail ?? { uploaded: 'verified on NetStorage', deleted: 'deleted on NetStorage', unchanged: 'NetStorage holds these bytes already', ignored: 'nothing to do' }[done.outcome]
   const outcome = done.outcome === 'unchanged' && owed > 0 ? 'purged' : done.outcome
   const over = owed === 0
-  await advance(tx, doer.id, sql`
-    state = ${over ? 'succeeded' : 'settling'}, outcome = case when id = ${doer.id} then ${outcome}::text else 'merged' end,
-    error = null, next_attempt_at = null,
-    etag = ${done.etag ?? null}::text, size_bytes = ${done.sizeBytes ?? null}::bigint, md5 = ${done.md5 ?? null}::text,
-    sent_bytes = ${done.outcome === 'uploaded' ? done.sizeBytes : null}::bigint,
-    purge = ${over || report === undefined ? null : JSON.stringify(report)}::jsonb,
-    uploaded_at = ${changed ? at : null}::timestamptz, finished_at = ${over ? at : null}::timestamptz,
-    timeline = timeline || ${step(at, done.outcome, words)}::jsonb || ${over ? '[]' : step(at, 'settling', `the purge follows at ${settledAt.toISOString()}`)}::jsonb`)
-  await release(boss, tx, wakeUp, target)
+  const steps = [...stepOf(at, done.outcome, words), ...(over ? [] : stepOf(at, 'settling', `the purge follows at ${settledAt.toISOString()}`))]
+  return work.jobIds.map(id => ({
+    id,
+    state: over ? 'succeeded' : 'settling',
+    outcome: id === doer.id ? outcome : 'merged',
+    etag: done.etag,
+    size_bytes: done.sizeBytes,
+    md5: done.md5,
+    sent_bytes: done.outcome === 'uploaded' ? done.sizeBytes : undefined,
+    purge: over ? undefined : report,
+    uploaded_at: changed ? at : undefined,
+    finished_at: over ? at : undefined,
+    steps
+  }))
 }

@@ -4,14 +4,16 @@ import type { S3Objects } from '../s3/objects.ts'
 import type { Store } from '../store/store.ts'
 import { copyObject, Held } from './copy-object.ts'
 import { Cancelled, endCancelled } from './acting/cancel.ts'
+import { createBatches } from './batches.ts'
 import { takeDelete } from './delete-brake.ts'
 import type { Lease } from './dispatcher.ts'
-import { claim, LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
+import { LeaseLost, release, requeue, stop, type WakeUp, type Work } from './lanes.ts'
 import type { Pauses } from './pauses.ts'
 import type { Limits } from './permissions.ts'
 import type { Probes, Verdict } from './probes.ts'
 import { findRuleOf, placeAnew, relocate } from './relocate.ts'
-import { doubt, markPending, settle } from './settle.ts'
+import { doubt } from './settle.ts'
+import type { Slot } from './slots.ts'
 
 const progressMs = 500
 /** How long a lane of a paused bucket sleeps: spread, so that they do not all look at once. */
@@ -45,6 +47,7 @@ export interface SyncOptions {
 export function createSyncObject (options: SyncOptions) {
   const { store, s3, targets, limits, pauses, probes, now, log } = options
 
+  const batches = createBatches(options)
   const running = new Map<string, AbortController>()
 
   /** Stops the uploads whose callers want them no more, on whichever replica they said so. */
@@ -68,22 +71,18 @@ export function createSyncObject (options: SyncOptions) {
     }
   }
 
-  async function run (wakeUp: WakeUp, target: string, given: Lease): Promise<void> {
-    const startedAt = performance.now()
-    const netstorage = targets.get(target)
-    const found = await store.withTx(async tx => {
-      const work = await claim(store.boss, tx, wakeUp.lane, now())
-      if (work === undefined) await release(store.boss, tx, wakeUp, target)
-      const ledger = await tx.kysely.selectFrom('objects').selectAll().where('lane', '=', wakeUp.lane).executeTakeFirst()
-      return { work, ledger }
-    })
-    const { work, ledger } = found
-    if (work === undefined) return
+  /** Does the work of one lane and ends its wake-up. Returns whether the lane was called again. */
+  async function run (wakeUp: WakeUp, target: string, given: Lease, slot: Slot): Promise<boolean> {
+    const { work, ledger } = await batches.claim({ wakeUp, target })
+    if (work === undefined) return false
     const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
-    if (paused !== undefined) return await putOff(work, wakeUp, target)
+    if (paused !== undefined) return await putOff(work, wakeUp, target, pausedMs())
+    if (!await slot.take()) return await putOff(work, wakeUp, target, 0)
+    const startedAt = performance.now()
     const lease = cancellable(work.doer.id, given)
     let uploadedMtime: number | undefined
     try {
+      const netstorage = targets.get(target)
       if (netstorage === undefined) return await move(work, wakeUp, target)
       const rule = findRuleOf(limits(), work.doer)
       const done = await copyObject(s3, {
@@ -93,35 +92,44 @@ export function createSyncObject (options: SyncOptions) {
         ledger,
         lease,
         verifyTimeoutMs: options.verifyTimeoutMs,
-        markPending: async () => { await markPending(store.kysely, wakeUp.lane, target, work, now()) },
+        markPending: async () => { await batches.markPending({ lane: wakeUp.lane, target, work }) },
         takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute),
         onUpload (mtime) { uploadedMtime = mtime },
         onProgress: progress(work)
       })
-      await store.withTx(async tx => { await settle(store.boss, tx, { wakeUp, work, rule, target, done, now: now(), purgeDelayMs: options.purgeDelayMs, purgeRepeat: options.purgeRepeat }) })
+      slot.release()
+      const again = await batches.settle({ wakeUp, work, rule, target, done })
       const fields = { jobId: work.doer.id, key: work.doer.key, outcome: done.outcome, sizeBytes: done.sizeBytes, attempt: work.doer.attempts, ms: Math.round(performance.now() - startedAt) }
       log.info(fields, done.outcome)
       options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, ms: fields.ms })
+      return again
     } catch (error) {
-      if (error instanceof Cancelled) await store.withTx(async tx => { await endCancelled(store.boss, tx, work.doer, now()); await release(store.boss, tx, wakeUp, target) })
-      else await fail(error, work, wakeUp, target, given, uploadedMtime)
+      slot.release()
+      if (!(error instanceof Cancelled)) return await fail(error, work, wakeUp, target, given, uploadedMtime)
+      return await store.withTx(async tx => {
+        await endCancelled(store.boss, tx, work.doer, now())
+        return await release(store.boss, tx, target, [wakeUp])
+      })
     } finally {
       running.delete(work.doer.id)
     }
   }
 
-  /** A lane of a paused bucket looks again later: other buckets share its queue. Nothing of it counts as an attempt. */
-  async function putOff (work: Work, wakeUp: WakeUp, target: string): Promise<void> {
-    await store.withTx(async tx => {
-      await requeue(tx, work, now(), new Date(now().getTime() + pausedMs()), work.doer.error ?? undefined, false)
-      await release(store.boss, tx, wakeUp, target)
+  /**
+   * A lane of a paused bucket looks again later, since other buckets share its queue; one that found no slot is given
+   * back, since another replica may have one. Nothing of it counts as an attempt.
+   */
+  async function putOff (work: Work, wakeUp: WakeUp, target: string, ms: number): Promise<boolean> {
+    return await store.withTx(async tx => {
+      await requeue(tx, work, now(), ms === 0 ? null : new Date(now().getTime() + ms), work.doer.error ?? undefined, false)
+      return await release(store.boss, tx, target, [wakeUp])
     })
   }
 
   /** A reload took the target away: the work goes on where the rules want it now. */
-  async function move (work: Work, wakeUp: WakeUp, target: string): Promise<void> {
+  async function move (work: Work, wakeUp: WakeUp, target: string): Promise<boolean> {
     const place = placeAnew(limits(), work.doer)
-    await store.withTx(async tx => { await relocate(store.boss, tx, { work, wakeUp, target, now: now(), place }) })
+    return await store.withTx(async tx => await relocate(store.boss, tx, { work, wakeUp, target, now: now(), place }))
   }
 
   /** Writes how far an upload has come, at most twice a second, behind the bytes and never in their way. */
@@ -139,7 +147,7 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /** Decides what a failure means: a pause of the target, another attempt, or the end. */
-  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease, uploadedMtime: number | undefined): Promise<void> {
+  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease, uploadedMtime: number | undefined): Promise<boolean> {
     if (error instanceof LeaseLost || lease.signal.reason instanceof LeaseLost) throw error
     const stopping = lease.signal.aborted
     const known = toAppError(error)
@@ -149,7 +157,7 @@ export function createSyncObject (options: SyncOptions) {
     const delayMs = Math.max(1000 * Math.min(900, 2 ** (work.doer.attempts - 1)) * (0.75 + Math.random() / 2), (known.retryAfterSeconds ?? 0) * 1000)
     // Whether it is the object or the credentials cannot always be told: then time must show.
     const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - (work.doer.retried_at ?? work.doer.created_at).getTime() < options.retryMs
-    await store.withTx(async tx => {
+    const again = await store.withTx(async tx => {
       if (uploadedMtime !== undefined) await doubt(tx, wakeUp.lane, uploadedMtime)
       if (stopping) await requeue(tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
@@ -158,12 +166,13 @@ export function createSyncObject (options: SyncOptions) {
         await requeue(tx, work, at, pause.startsWith('s3:') ? new Date(at.getTime() + pausedMs()) : null, problem, false)
       } else if (mayRetry) await requeue(tx, work, at, new Date(at.getTime() + delayMs), problem, true)
       else await stop(tx, work, at, known instanceof Held ? 'held' : 'failed', problem)
-      await release(store.boss, tx, wakeUp, target)
+      return await release(store.boss, tx, target, [wakeUp])
     })
-    if (stopping) return
+    if (stopping) return again
     const fields = { jobId: work.doer.id, key: work.doer.key, code: known.code, attempt: work.doer.attempts, ...(known.code === 'internal_error' ? { err: known.cause } : {}) }
     log.warn(fields, pause !== undefined ? `paused ${pause}: ${known.message}` : mayRetry ? `will be tried again: ${known.message}` : known.message)
     if (pause === undefined && !mayRetry) options.onDone({ kind: work.kind, outcome: known instanceof Held ? 'held' : 'failed', count: work.jobIds.length, bytes: 0, ms: 0 })
+    return again
   }
 
   /** A refusal of credentials pauses only if a neutral question is refused too; else it is about this object alone. */

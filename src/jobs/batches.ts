@@ -1,0 +1,39 @@
+import { coalesce } from '../store/coalesce.ts'
+import type { Store } from '../store/store.ts'
+import type { ObjectRow } from '../store/tables.ts'
+import { claim, release, type WakeUp, type Work } from './lanes.ts'
+import { markPending, settle, type Pending, type Settlement } from './settle.ts'
+
+/** What a lane has to do now, if anything, and what the ledger says of its path. */
+export interface Claimed { work: Work | undefined, ledger: ObjectRow | undefined }
+
+export interface BatchesOptions {
+  store: Store
+  now: () => Date
+  purgeDelayMs: number
+  purgeRepeat: boolean
+}
+
+/** What many lanes ask of the database at about the same time goes there in one transaction. */
+export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: BatchesOptions) {
+  return {
+    /** Takes the work of a lane; a lane without any is released. */
+    claim: coalesce<{ wakeUp: WakeUp, target: string }, Claimed>(async lanes => await store.withTx(async tx => {
+      const names = lanes.map(({ wakeUp }) => wakeUp.lane)
+      const works = await claim(store.boss, tx, names, now())
+      for (const [target, idle] of Map.groupBy(lanes.filter(({ wakeUp }) => !works.has(wakeUp.lane)), each => each.target)) {
+        await release(store.boss, tx, target, idle.map(each => each.wakeUp))
+      }
+      const ledgers = new Map((await tx.kysely.selectFrom('objects').selectAll().where('lane', 'in', names).execute()).map(row => [row.lane, row]))
+      return names.map(name => ({ work: works.get(name), ledger: ledgers.get(name) }))
+    })),
+    /** Books a verified copy and ends its lane; returns whether the lane was called again. */
+    settle: coalesce<Settlement, boolean>(async settlements => await store.withTx(async tx =>
+      await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat }))),
+    /** Writes down that a first upload may arrive. */
+    markPending: coalesce<Pending, void>(async pendings => {
+      await markPending(store.kysely, pendings, now())
+      return Array.from(pendings, () => undefined)
+    })
+  }
+}
