@@ -6,7 +6,7 @@ import { callIn, owe } from './debts.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, step, type NewJob } from './job.ts'
-import { wake } from './lanes.ts'
+import { wake } from './lanes/lanes.ts'
 import { selectJobs, type JobFilter } from './list.ts'
 
 /** Our words over the store: add a job, find jobs, wait for one. */

@@ -2,10 +2,10 @@ import { sql } from 'kysely'
 import { purgeObjects, type Rule } from '../mapping.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { PurgeReport } from '../store/tables.ts'
-import type { Committed } from './copy-object.ts'
+import type { Committed } from './copy/copy-object.ts'
 import { callIn, owe } from './debts.ts'
 import { stepOf } from './job.ts'
-import { release, type WakeUp, type Work } from './lanes.ts'
+import { release, type WakeUp, type Work } from './lanes/lanes.ts'
 
 /** A first upload that is about to arrive. */
 export interface Pending { lane: string, target: string, work: Work }

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
 import { dropKeys } from './idempotency.ts'
 import { forgetHints } from './intake/hints.ts'
-import { sweep } from './lanes.ts'
+import { sweep } from './lanes/lanes.ts'
 import type { Pauses } from './pauses.ts'
 import type { Verdict } from './probes.ts'
 

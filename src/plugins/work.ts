@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
-import { startDispatcher } from '../jobs/dispatcher.ts'
+import { startDispatcher } from '../jobs/lanes/dispatcher.ts'
 import { createProbes } from '../jobs/probes.ts'
 import { startPlanner } from '../jobs/purge-planner.ts'
-import { createSyncObject } from '../jobs/sync-object.ts'
+import { createSyncObject } from '../jobs/copy/sync-object.ts'
 import { startUpkeep } from '../jobs/upkeep.ts'
-import { openQueues } from '../jobs/wake-queues.ts'
+import { openQueues } from '../jobs/lanes/wake-queues.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Store, Tx } from '../../store/store.ts'
 import type { JobRow } from '../../store/tables.ts'
 import { step } from '../job.ts'
-import { wake } from '../lanes.ts'
+import { wake } from '../lanes/lanes.ts'
 import { lockJob, wrongState } from './select.ts'
 
 /** The work was stopped because its caller no longer wants it. */

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Store, Tx } from '../../store/store.ts'
 import { step } from '../job.ts'
-import { wake } from '../lanes.ts'
+import { wake } from '../lanes/lanes.ts'
 
 /** Lets held jobs go on although they were held: an operator has decided. Returns how many there were. */
 export async function releaseJobs (boss: Store['boss'], tx: Tx, ids: string[], now: Date): Promise<number> {

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Store, Tx } from '../../store/store.ts'
 import { step } from '../job.ts'
-import { wake } from '../lanes.ts'
+import { wake } from '../lanes/lanes.ts'
 
 /**
  * Puts failed or cancelled jobs of an object back into their queue, as if they had just come in. What they copied

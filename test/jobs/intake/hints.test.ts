@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import t from 'tap'
 import { identityOf, takeHints, forgetHints, type Hint } from '../../../src/jobs/intake/hints.ts'
-import { queueOf } from '../../../src/jobs/lanes.ts'
+import { queueOf } from '../../../src/jobs/lanes/lanes.ts'
 import { embedded } from '../../../src/store/embedded.ts'
 import { makeDataDir } from '../../data-dir.ts'
 

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Store } from '../store/store.ts'
+import type { Store } from '../../store/store.ts'
 import { queueOf } from './lanes.ts'
 
 /** After which a silent worker loses its lanes. */

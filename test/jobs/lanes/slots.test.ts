@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createSlots } from '../../src/jobs/slots.ts'
+import { createSlots } from '../../../src/jobs/lanes/slots.ts'
 
 const make = (count: number, patienceMs = 10_000) => {
   let released = 0

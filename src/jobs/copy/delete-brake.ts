@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Store } from '../store/store.ts'
+import type { Store } from '../../store/store.ts'
 
 const windowMs = 60_000
 /** Any number that nothing else of ours locks: one count at a time, over all replicas. */

@@ -1,11 +1,11 @@
 import { sql } from 'kysely'
-import { AppError } from '../errors.ts'
-import { findRule, mapObject, type Rule } from '../mapping.ts'
-import type { Store, Tx } from '../store/store.ts'
-import type { JobRow } from '../store/tables.ts'
-import { laneOf, step } from './job.ts'
-import { advance, release, wake, type WakeUp, type Work } from './lanes.ts'
-import type { Limits } from './permissions.ts'
+import { AppError } from '../../errors.ts'
+import { findRule, mapObject, type Rule } from '../../mapping.ts'
+import type { Store, Tx } from '../../store/store.ts'
+import type { JobRow } from '../../store/tables.ts'
+import { laneOf, step } from '../job.ts'
+import { advance, release, wake, type WakeUp, type Work } from '../lanes/lanes.ts'
+import type { Limits } from '../permissions.ts'
 
 /** What became of the rule that a job was stored under: that one if it still stands, else the one its object meets now. */
 export function findRuleOf ({ rules }: Pick<Limits, 'rules'>, { rule: name, bucket, key }: JobRow): Rule {

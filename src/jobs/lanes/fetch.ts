@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Store } from '../store/store.ts'
+import type { Store } from '../../store/store.ts'
 import { queueOf, type WakeUp } from './lanes.ts'
 
 const uniqueViolation = '23505'

@@ -1,8 +1,8 @@
-import { coalesce } from '../store/coalesce.ts'
-import type { Store } from '../store/store.ts'
-import type { ObjectRow } from '../store/tables.ts'
-import { claim, release, type WakeUp, type Work } from './lanes.ts'
-import { markPending, settle, type Pending, type Settlement } from './settle.ts'
+import { coalesce } from '../../store/coalesce.ts'
+import type { Store } from '../../store/store.ts'
+import type { ObjectRow } from '../../store/tables.ts'
+import { claim, release, type WakeUp, type Work } from '../lanes/lanes.ts'
+import { markPending, settle, type Pending, type Settlement } from '../settle.ts'
 
 /** What a lane has to do now, if anything, and what the ledger says of its path. */
 export interface Claimed { work: Work | undefined, ledger: ObjectRow | undefined }

@@ -1,11 +1,11 @@
-import { AppError } from '../errors.ts'
-import { isFolderMarker, type Rule } from '../mapping.ts'
-import type { NetStorageClient } from '../netstorage/client.ts'
-import { releaseChunk } from '../s3/body.ts'
-import type { S3Body, S3Objects } from '../s3/objects.ts'
-import type { ObjectRow } from '../store/tables.ts'
-import type { Lease } from './dispatcher.ts'
-import type { Work } from './lanes.ts'
+import { AppError } from '../../errors.ts'
+import { isFolderMarker, type Rule } from '../../mapping.ts'
+import type { NetStorageClient } from '../../netstorage/client.ts'
+import { releaseChunk } from '../../s3/body.ts'
+import type { S3Body, S3Objects } from '../../s3/objects.ts'
+import type { ObjectRow } from '../../store/tables.ts'
+import type { Lease } from '../lanes/dispatcher.ts'
+import type { Work } from '../lanes/lanes.ts'
 
 /** When `stat` is asked after an upload: at once, then after 1, 2, 4 and every 8 seconds. */
 const verifyDelaysMs = [0, 1000, 2000, 4000, 8000]

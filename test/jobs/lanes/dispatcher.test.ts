@@ -1,9 +1,9 @@
 import t from 'tap'
-import { startDispatcher, type DispatcherOptions } from '../../src/jobs/dispatcher.ts'
-import { queueOf } from '../../src/jobs/lanes.ts'
-import { openQueues } from '../../src/jobs/wake-queues.ts'
-import { embedded } from '../../src/store/embedded.ts'
-import { makeDataDir } from '../data-dir.ts'
+import { startDispatcher, type DispatcherOptions } from '../../../src/jobs/lanes/dispatcher.ts'
+import { queueOf } from '../../../src/jobs/lanes/lanes.ts'
+import { openQueues } from '../../../src/jobs/lanes/wake-queues.ts'
+import { embedded } from '../../../src/store/embedded.ts'
+import { makeDataDir } from '../../data-dir.ts'
 
 const log = { info () {}, warn () {}, error () {} }
 const target = 'default'

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import type { PgBoss } from 'pg-boss'
-import type { Problem } from '../errors.ts'
-import type { Store, Tx } from '../store/store.ts'
-import type { JobRow, PurgeWish } from '../store/tables.ts'
-import { endMarked } from './acting/cancel.ts'
-import { step } from './job.ts'
+import type { Problem } from '../../errors.ts'
+import type { Store, Tx } from '../../store/store.ts'
+import type { JobRow, PurgeWish } from '../../store/tables.ts'
+import { endMarked } from '../acting/cancel.ts'
+import { step } from '../job.ts'
 
 /** The pg-boss queue whose wake-ups point at the lanes of one target. */
 export function queueOf (target: string): string {

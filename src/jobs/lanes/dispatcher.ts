@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Store } from '../store/store.ts'
+import type { Store } from '../../store/store.ts'
 import { fetchWakeUps } from './fetch.ts'
 import { LeaseLost, queueOf, type Settled, type WakeUp } from './lanes.ts'
 import { createSlots, type Slot } from './slots.ts'
