@@ -135,7 +135,7 @@ async function outlive (t: Test, seed: number): Promise<void> {
   await Promise.all(missed.map(async key => { await post(origin, key) }))
   t.same(waiting, [], 'what was not answered is asked for again')
   const list = async (query: string) => (await (await fetch(`${origin}/jobs?${query}`)).json() as { items: Job[] }).items
-  await until(async () => (await list('state=queued&state=uploading&state=settling&state=purging&limit=1')).length === 0, 'every job ends')
+  await until(async () => (await list('state=queued&state=uploading&state=settling&state=purging&limit=1')).length === 0, 'every job ends', 120_000, 200)
 
   for (const [id, key] of acknowledged) {
     const job = await (await fetch(`${origin}/jobs/${id}`)).json() as Job

@@ -95,6 +95,12 @@ t.test('a port that is taken is told in words', async t => {
   other.close()
 })
 
+t.test('a database that dies takes the process with it', async t => {
+  const service = startProcess({ ...env, DATA_DIR: await makeDataDir(t) }, { script: './store/panic.ts' })
+  t.equal(await service.exited, 70)
+  t.match(service.output(), /the embedded database died/)
+})
+
 t.test('a folder of another PostgreSQL is refused in words', async t => {
   writeFileSync(`${dir}/database/PG_VERSION`, '17\n')
   const service = startProcess(env)

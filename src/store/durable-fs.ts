@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { NodeFS } from '@electric-sql/pglite/nodefs'
 
 interface EmscriptenStream { nfd?: number | null, node: unknown }
-interface EmscriptenModule { NODEFS: { stream_ops: { fsync?: (stream: EmscriptenStream) => number }, realPath: (node: unknown) => string } }
+interface EmscriptenModule { onAbort?: (what: unknown) => void, NODEFS: { stream_ops: { fsync?: (stream: EmscriptenStream) => number }, realPath: (node: unknown) => string } }
 
 /** POSIX EIO as Emscripten numbers it: PostgreSQL panics on it, as it must when the disk does not keep its word. */
 const eio = 29
@@ -15,15 +15,20 @@ const eio = 29
  */
 export class DurableFs extends NodeFS {
   readonly #onFsync: () => void
-  constructor (dir: string, onFsync: () => void) {
+  readonly #onPanic: () => void
+  /** `onPanic`: PostgreSQL has given up. Without it, whoever asked waits for ever: PGlite itself tells nobody. */
+  constructor (dir: string, onFsync: () => void, onPanic: () => void) {
     super(dir)
     this.#onFsync = onFsync
+    this.#onPanic = onPanic
   }
 
   override async init (...args: Parameters<NodeFS['init']>): ReturnType<NodeFS['init']> {
     const result = await super.init(...args)
     const hooks = result.emscriptenOpts.preRun as unknown as Array<(module: EmscriptenModule) => void>
-    hooks.push(({ NODEFS }) => {
+    hooks.push(module => {
+      module.onAbort = () => { this.#onPanic() }
+      const { NODEFS } = module
       NODEFS.stream_ops.fsync = stream => {
         try {
           if (typeof stream.nfd === 'number') fsyncSync(stream.nfd)

@@ -19,7 +19,8 @@ async function open (): Promise<PGlite> {
   const found = readFileSync(versionFile, 'utf8').trim()
   if (found !== pgMajor) throw new Error(`it was made by PostgreSQL ${found}, and this version of the service opens ${pgMajor} only. Run the version that made it, or give this one a DATA_DIR of its own.`)
   const db = await PGlite.create({
-    fs: new DurableFs(dir, () => { Atomics.add(fsyncs, 0, 1) }),
+    // In a worker, exit ends the thread alone; who waits for an answer hears of that.
+    fs: new DurableFs(dir, () => { Atomics.add(fsyncs, 0, 1) }, () => { process.exit(1) }),
     startParams: [...PGlite.defaultStartParams.filter(each => each !== '-F'), '-c', 'fsync=on', '-c', 'wal_sync_method=fsync', '-c', 'shared_buffers=32MB'],
     parsers: { [types.INT8]: Number }
   })

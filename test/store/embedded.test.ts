@@ -1,0 +1,34 @@
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import t from 'tap'
+import { embedded } from '../../src/store/embedded.ts'
+import { makeDataDir } from '../data-dir.ts'
+import { until } from '../process.ts'
+
+const log = { info () {}, warn () {}, error () {} }
+const pause = (name: string) => ({ name, reason: 'r', since: new Date(0), next_probe_at: new Date(0) })
+
+t.test('a database that panics says so at once, to those who wait and to those who come later', async t => {
+  const dir = await makeDataDir(t)
+  const death = Promise.withResolvers<Error>()
+  const store = await embedded({ dir, log, onDeath: death.resolve })
+  t.teardown(async () => { await store.close() })
+  rmSync(join(dir, 'database/pg_wal'), { recursive: true })
+  await sql`select pg_switch_wal()`.execute(store.kysely)
+  const write = async (name: string) => await store.kysely.insertInto('pauses').values(pause(name)).execute()
+  const waiting: Array<Promise<unknown>> = [write('first'), write('second'), store.withTx(async tx => await tx.kysely.selectFrom('pauses').selectAll().execute())]
+  for (const each of waiting) await t.rejects(each, /the database thread ended/)
+  t.match(await death.promise, { message: /the database thread ended/ })
+  await t.rejects(store.ping(), /the database thread ended/)
+})
+
+t.test('what is no longer needed is vacuumed after so many writes, for nothing else does it', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log, vacuumEvery: 50 })
+  t.teardown(async () => { await store.close() })
+  await store.kysely.insertInto('pauses').values(pause('rewritten')).execute()
+  const vacuums = async () => (await sql<{ count: number }>`select vacuum_count as count from pg_stat_user_tables where relname = 'pauses'`.execute(store.kysely)).rows[0]?.count
+  t.equal(await vacuums(), 0)
+  for (let n = 0; n < 60; n++) await store.kysely.updateTable('pauses').set({ reason: `${n}` }).execute()
+  await until(async () => await vacuums() === 1, 'the dead rows are given back', 120_000, 100)
+})
