@@ -4,7 +4,8 @@ import type { JobRow } from '../../store/tables.ts'
 import type { Feed } from './feed.ts'
 import { formatEvent, progressMs, type Listener } from './listener.ts'
 
-const pageSize = 200
+/** How much is read at once for a reader that fell behind: little enough that most of it finds room. */
+const pageSize = 50
 /** Of how many jobs a listener is told at first: the newest of each state that is not the end. */
 const presentOfEach = 50
 
