@@ -1,22 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { jobKinds, JobSchema, problem, ref } from '../src/schemas.ts'
+import { JobParamsSchema, JobSchema, problem, ref } from '../src/schemas.ts'
+import { filterMembers, oneOf, toFilter } from './job-filter.ts'
 import { bodyRefusals, refusals } from './responses.ts'
 
-const params = Type.Object({ id: Type.String({ format: 'uuid' }) })
-const text = (description: string) => Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description }))
-const some = <const T extends readonly string[]>(values: T, description: string) =>
-  Type.Optional(Type.Array(Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), { minItems: 1, maxItems: 16, description }))
-
 const FilterSchema = Type.Object({
-  state: some(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released'),
-  kind: some(jobKinds, 'only these'),
-  bucket: text('only of this bucket'),
-  key: text('only of this key'),
-  prefix: text('only of keys that begin with it'),
-  label: text('only with this label'),
-  since: Type.Optional(Type.String({ format: 'date-time', description: 'created then or later' })),
-  until: Type.Optional(Type.String({ format: 'date-time', description: 'created before' }))
+  state: oneOf(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released', { minItems: 1 }),
+  ...filterMembers
 }, { additionalProperties: false, description: 'which jobs; an empty one means all that failed' })
 
 const BulkSchema = Type.Object({
@@ -41,7 +31,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
         summary,
         description: act === 'release' ? description : `${description} Needs the scope \`admin\`, or that of the job's kind.`,
         tags: ['jobs'],
-        params,
+        params: JobParamsSchema,
         response: { ...refusals, 202: ref(JobSchema, accepted), 404: problem('job_not_found'), 409: problem(`wrong_state: ${conflict}`) }
       }
     }, async (request, reply) => {
@@ -60,14 +50,8 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       response: { ...bodyRefusals, 200: Type.Object({ count: Type.Integer({ description: 'how many jobs' }) }, { description: 'They are queued again; with `dryRun` they would be.' }) }
     }
   }, async request => {
-    const { filter: { state, kind, since, until, ...filter }, dryRun = false } = request.body
-    const count = await app.jobs.retryAll({
-      ...filter,
-      ...(state === undefined ? {} : { states: state }),
-      ...(kind === undefined ? {} : { kinds: kind }),
-      ...(since === undefined ? {} : { since: new Date(since) }),
-      ...(until === undefined ? {} : { until: new Date(until) })
-    }, dryRun, request.caller)
+    const { filter, dryRun = false } = request.body
+    const count = await app.jobs.retryAll(toFilter(filter), dryRun, request.caller)
     return { count }
   })
 }

@@ -1,22 +1,14 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AppError } from '../src/errors.ts'
-import { jobKinds, JobSchema, jobStates, problem, ref } from '../src/schemas.ts'
+import { JobParamsSchema, JobSchema, jobStates, problem, ref } from '../src/schemas.ts'
 import { answerJob, preferHeader } from './answer.ts'
+import { filterMembers, oneOf, toFilter } from './job-filter.ts'
 import { jobResponses, refusals } from './responses.ts'
 
-const some = <T extends string>(values: readonly T[], description: string) =>
-  Type.Optional(Type.Array(Type.Unsafe<T>(Type.String({ enum: values })), { description, maxItems: 16 }))
-
 const QuerySchema = Type.Object({
-  state: some(jobStates, 'may repeat'),
-  kind: some(jobKinds, 'may repeat'),
-  bucket: Type.Optional(Type.String()),
-  key: Type.Optional(Type.String()),
-  prefix: Type.Optional(Type.String({ description: 'keys that begin with it' })),
-  label: Type.Optional(Type.String()),
-  since: Type.Optional(Type.String({ format: 'date-time', description: 'created then or later' })),
-  until: Type.Optional(Type.String({ format: 'date-time', description: 'created before' })),
+  state: oneOf(jobStates, 'may repeat'),
+  ...filterMembers,
   limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
   after: Type.Optional(Type.String({ description: '`next` of the page before' }))
 }, { additionalProperties: false })
@@ -38,11 +30,10 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async request => {
-    const { state, kind, bucket, key, prefix, label, since, until, limit, after } = request.query
+    const { limit, after, ...filter } = request.query
     const cursor = after === undefined ? undefined : Buffer.from(after, 'base64url').toString()
     if (cursor !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(cursor)) throw new AppError('invalid_request', 'The cursor "after" is not one this service gave: use "next" of the page before.')
-    const given = { states: state, kinds: kind, bucket, key, prefix, label, since: since && new Date(since), until: until && new Date(until), after: cursor }
-    const items = await app.jobs.list({ ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)), limit: limit + 1 }, request.caller)
+    const items = await app.jobs.list({ ...toFilter(filter), ...(cursor === undefined ? {} : { after: cursor }), limit: limit + 1 }, request.caller)
     const page = items.slice(0, limit)
     const last = page.at(-1)
     return { items: page, ...(items.length > limit && last !== undefined ? { next: Buffer.from(last.id).toString('base64url') } : {}) }
@@ -55,7 +46,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       summary: 'One job with its timeline',
       tags: ['jobs'],
       headers: preferHeader,
-      params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
+      params: JobParamsSchema,
       response: { ...jobResponses, 404: problem('job_not_found, or with Prefer: wait of a failed job: object_not_found, bucket_not_found') }
     }
   }, async (request, reply) => {

@@ -1,6 +1,6 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ObjectSchema, ref } from '../src/schemas.ts'
+import { ObjectSchema, plain, ref } from '../src/schemas.ts'
 import { refusals } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
@@ -10,7 +10,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getObjects',
       summary: 'Where is my file? What NetStorage holds of an object, and what purges are owed',
       tags: ['objects'],
-      querystring: Type.Object({ bucket: Type.String({ minLength: 1 }), key: Type.String({ minLength: 1, maxLength: 1024 }) }, { additionalProperties: false }),
+      querystring: Type.Object({ bucket: Type.String({ minLength: 1, maxLength: 255, ...plain }), key: Type.String({ minLength: 1, maxLength: 1024, ...plain }) }, { additionalProperties: false }),
       response: {
         ...refusals,
         200: Type.Object({ items: Type.Array(ref(ObjectSchema, 'one target path')) }, { description: 'One entry per target path; none if this service never copied it.' })

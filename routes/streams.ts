@@ -1,6 +1,6 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { problem } from '../src/schemas.ts'
+import { JobParamsSchema, problem } from '../src/schemas.ts'
 import { refusals } from './responses.ts'
 
 const headers = Type.Object({
@@ -23,7 +23,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description,
       tags: ['jobs'],
       headers,
-      params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
+      params: JobParamsSchema,
       response: {
         ...refusals,
         200: stream('Server-sent events, the present state first; the stream ends with the job.'),

@@ -5,6 +5,14 @@ const time = (description: string) => Type.String({ format: 'date-time', descrip
 const words = <const T extends string[]>(values: T, description: string) =>
   Type.Unsafe<T[number]>(Type.String({ enum: values, description }))
 
+/** Text that every database can hold: no U+0000, and no half of a surrogate pair. */
+export const plain = { pattern: '^[^\\u0000\\ud800-\\udfff]*$' } as const
+
+/** The path parameter of routes about one job; the format alone would allow `urn:uuid:` too. */
+export const JobParamsSchema = Type.Object({
+  id: Type.String({ format: 'uuid', pattern: '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$', description: 'of the job', examples: ['019a2b7c-f0ea-733e-b2cc-499eb9104510'] })
+})
+
 /** The states a job can be in. */
 export const jobStates = ['queued', 'uploading', 'settling', 'purging', 'held', 'succeeded', 'failed', 'cancelled'] as const
 /** The kinds of job there are. */
@@ -79,7 +87,7 @@ export type Job = Omit<Static<typeof JobSchema>, 'error'> & { error?: Static<typ
 
 const key = Type.String({ minLength: 1, maxLength: 1024, description: 'object key, literal, never URL-decoded' })
 const bucket = Type.String({ minLength: 1, maxLength: 255 })
-const labels = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { maxItems: 8, description: 'up to 8 strings to find the job by' }))
+const labels = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 128, ...plain }), { maxItems: 8, description: 'up to 8 strings to find the job by' }))
 const cpCode = Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'storage CP code' }))
 const path = Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'NetStorage path below the CP code, raw, no leading slash' }))
 const force = Type.Optional(Type.Boolean({ description: 'upload even if the bytes are there already' }))
@@ -118,7 +126,7 @@ export const UploadBodySchema = Type.Object({
   path,
   force,
   labels,
-  versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
+  versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, ...plain, description: 'this version of the object, not the newest' }))
 }, { $id: 'UploadBody', ...strict })
 
 /** The four forms of a purge in one: exactly one of `key`, `urls`, `cpCodes` and `tags`. */

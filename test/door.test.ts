@@ -59,19 +59,35 @@ t.test('bad requests are told what is wrong', async t => {
     ['/purge', { tags: ['a b'] }, 400, 'invalid_request', /cannot be purged/],
     ['/purge', { cpCodes: [1], cpCode: 2 }, 400, 'invalid_request', /cpCode goes with key only/],
     ['/purge', { ...body, key: 'dir/' }, 400, 'key_not_mappable', /ends with a slash/],
-    ['/purge', { ...body, purge: { by: 'none' } }, 400, 'invalid_request', /purges nothing/]
+    ['/purge', { ...body, purge: { by: 'none' } }, 400, 'invalid_request', /purges nothing/],
+    ['/purge', { ...body, purge: { by: 'tag', cpCodes: [1] } }, 400, 'invalid_request', /another kind/],
+    ['/sync', { ...body, purge: { urls: ['https://www.example.com/a'], cpCodes: [1] } }, 400, 'invalid_request', /give one of/],
+    ['/sync', { ...body, labels: ['a\u0000b'] }, 400, 'invalid_request', /body\/labels\/0 holds U\+0000/],
+    ['/upload', { ...body, versionId: '\ud800' }, 400, 'invalid_request', /half of a surrogate pair/],
+    ['/jobs/retry', { filter: { key: '\u0000' } }, 400, 'invalid_request', /holds U\+0000/]
   ]
   for (const [url, payload, status, code, detail] of cases) {
     const answer = await open.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
     t.match({ status: answer.statusCode, ...answer.json() }, { status, code, detail }, JSON.stringify(payload))
   }
   t.match((await open.inject({ method: 'POST', url: '/sync', payload: 'x', headers: { 'content-type': 'text/csv' } })).json(), { status: 415, code: 'unsupported_media_type' })
-  t.match((await open.inject({ method: 'POST', url: '/sync', payload: `"${'x'.repeat(1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' })
+  t.match((await open.inject({ method: 'POST', url: '/upload', payload: `"${'x'.repeat(1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' })
   t.match((await open.inject('/nowhere')).json(), { status: 404, code: 'not_found' })
   t.match((await open.inject('/jobs?colour=red')).json(), { status: 400, code: 'invalid_request' })
   t.match((await open.inject('/jobs?state=lost')).json(), { status: 400, code: 'invalid_request' })
   t.match((await open.inject('/jobs?after=x')).json(), { status: 400, code: 'invalid_request' })
+  for (const query of ['key=%00', 'label=%00', 'prefix=a%00', 'bucket=%00', 'since=yesterday', 'since=2026-02-30T00:00:00']) t.match((await open.inject(`/jobs?${query}`)).json(), { status: 400, code: 'invalid_request' }, query)
+  for (const time of ['0000-01-01T00:00:00Z', '2016-12-31T23:59:60Z', '9999-12-31T23:59:59-23:59']) t.equal((await open.inject(`/jobs?since=${time}&until=${time}`)).statusCode, 200, time)
+  t.match((await open.inject('/objects?bucket=a&key=%00')).json(), { status: 400, code: 'invalid_request' })
+  t.match((await open.inject('/jobs/urn:uuid:01a20b7c-f0ea-733e-b2cc-499eb9104510')).json(), { status: 400, code: 'invalid_request' })
   t.match((await open.inject('/jobs/01a20b7c-f0ea-733e-b2cc-499eb9104510')).json(), { status: 404, code: 'job_not_found' })
+})
+
+t.test('a purge may name 10,000 objects', async t => {
+  const urls = Array.from({ length: 10_000 }, (_, n) => `https://www.example.com/${'a-long-path/'.repeat(15)}${n}.html`)
+  t.equal((await open.inject({ method: 'POST', url: '/purge', payload: { urls } })).statusCode, 202)
+  t.match((await open.inject({ method: 'POST', url: '/purge', payload: { urls: [...urls, 'https://www.example.com/one-more'] } })).json(), { status: 400, code: 'invalid_request' })
+  t.equal((await open.inject({ method: 'POST', url: '/purge', payload: `"${'x'.repeat(4 * 1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).statusCode, 413)
 })
 
 t.test('jobs are listed newest first, page by page, and by filter', async t => {

@@ -32,10 +32,20 @@ export function createRequests (limits: () => Limits) {
     return { rule, leaves, job: { bucket, key, rule: rule.name, target: rule.target, cpCode: mapped.cpCode, path: mapped.path } }
   }
 
+  /** Lists that would not be looked at are a misunderstanding, which is better told than done. */
+  function checkWish ({ by, urls, cpCodes, tags }: PurgeWish): void {
+    const given = [...(urls === undefined ? [] : ['url']), ...(cpCodes === undefined ? [] : ['cpcode']), ...(tags === undefined ? [] : ['tag'])]
+    if (given.length > 1) throw new AppError('invalid_request', 'A purge is by URL, by CP code or by tag: give one of urls, cpCodes and tags.')
+    if (by !== undefined && given.some(each => each !== by)) throw new AppError('invalid_request', `The purge is by ${by}, and names objects of another kind.`)
+  }
+
   return {
     sync (body: SyncBody, caller: Caller): NewJob {
       const { rule, job, leaves } = place(caller, body)
-      if (body.purge !== undefined) may.object(caller, rule, body.key, body.purge)
+      if (body.purge !== undefined) {
+        checkWish(body.purge)
+        may.object(caller, rule, body.key, body.purge)
+      }
       return { kind: 'sync', ...job, solo: leaves || body.path !== undefined, source: sourceOf(caller), labels: body.labels ?? [], request: pick(body) }
     },
     upload (body: UploadBody, caller: Caller): NewJob {
@@ -59,6 +69,7 @@ export function createRequests (limits: () => Limits) {
         const { job, rule } = place(caller, { bucket, key, cpCode: isDeliveryCode ? undefined : body.cpCode })
         const wish = { ...given, ...body.purge, ...(isDeliveryCode && body.cpCode !== undefined && body.purge?.cpCodes === undefined ? { cpCodes: [body.cpCode] } : {}) }
         if (key.endsWith('/')) throw new AppError('key_not_mappable', `${key} ends with a slash, so it is never copied; give the URLs to purge as urls.`)
+        checkWish(wish)
         may.object(caller, rule, key, wish)
         const { by, action, network, objects, edgegrid } = purgeObjects(rule, key, wish)
         if (by === 'none' || objects.length === 0) throw new AppError('invalid_request', `The rule ${rule.name} purges nothing for this object: say what to purge in "purge".`)

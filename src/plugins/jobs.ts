@@ -106,7 +106,8 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     retryAll: async (filter, dryRun, { buckets }) => await acts.retryAll({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }, dryRun),
     list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id), false)),
     async wait (id, ms) {
-      const row = await queue.wait(id, ms)
+      // What is held goes on when an operator says so: nobody should wait for that.
+      const row = await queue.wait(id, ms, row => row.finished_at !== null || row.state === 'held')
       return row === undefined ? undefined : show(row)
     },
     follow: async (id, caller, after, open) => await followJob({

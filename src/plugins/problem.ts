@@ -1,11 +1,12 @@
 import fp from 'fastify-plugin'
 import type { FastifyError, FastifyReply } from 'fastify'
 import { AppError, toProblem, type Problem } from '../errors.ts'
+import { plain } from '../schemas.ts'
 
 /** Fastify's own refusals, in our words. */
 const known: Record<string, [ConstructorParameters<typeof AppError>[0], string]> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'Send the body as application/json.'],
-  FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'The body is larger than 1 MiB.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'The body is larger than this operation takes.'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty, and JSON is needed.'],
   FST_ERR_CTP_INVALID_JSON_BODY: ['invalid_request', 'The body is not valid JSON.'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'The body is shorter or longer than Content-Length says.']
@@ -34,7 +35,9 @@ function describeFaults (faults: NonNullable<FastifyError['validation']>, contex
         ? 'must say what to purge in one way: bucket and key together, or urls, or cpCodes, or tags'
         : keyword === 'dependentRequired'
           ? `${String(params['property'])} goes with ${String(params['missingProperty'])} only`
-          : extra !== undefined ? 'is not a known member' : Array.isArray(allowed) ? `must be one of ${allowed.join(', ')}` : message ?? 'is not valid'
+          : params['pattern'] === plain.pattern
+            ? 'holds U+0000 or half of a surrogate pair'
+            : extra !== undefined ? 'is not a known member' : Array.isArray(allowed) ? `must be one of ${allowed.join(', ')}` : message ?? 'is not valid'
     }
   }).filter(({ where, message }) => !seen.has(where + message) && seen.add(where + message))
 }
