@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
 import { describeHeaders, describeTokens, headers } from './openapi-document.ts'
 
-/** The schemas are the source: they validate, serialise, and make `openapi.yaml` and, where there are pages, `/docs`. */
+/** The schemas are the source: they validate and make `openapi.yaml` and, where there are pages, `/docs`. */
 export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
   const options = { allErrors: true, useDefaults: true, strict: false }
   const strict = addFormats.default(new Ajv2020(options))
@@ -18,6 +18,8 @@ export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
   }
   // Bodies are taken literally; a query string has only strings to offer.
   app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? strict : coercing).compile(schema))
+  // Compiling one serializer per response would cost half a second of each start; the tests hold every answer to its schema.
+  app.setSerializerCompiler(() => answer => JSON.stringify(answer))
 
   await app.register(swagger, {
     openapi: {
