@@ -19,7 +19,7 @@ export interface Config {
   sns: { topicArns: string[], basicAuth: string | undefined, /** An emulator's. */ origin: string | undefined }
   /** The rules, and the accounts, buckets and hosts that go with them: they may change while the service runs. */
   rules: Rules
-  purge: { delayMs: number, repeatMs: number }
+  purge: { delayMs: number, repeatMs: number, budget: number, coalesceMs: number, cpCodesPerHour: number, escalateMs: number }
   verifyTimeoutMs: number
   concurrency: number
   stallTimeoutMs: number
@@ -78,7 +78,14 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     s3: { region: e.AWS_REGION ?? 'us-east-1', endpoint: e.AWS_ENDPOINT_URL_S3 },
     sns: { topicArns, basicAuth: e.SNS_BASIC_AUTH, origin: e.AWS_ENDPOINT_URL_SNS === undefined ? undefined : e.AWS_ENDPOINT_URL_SNS.replace(/\/+$/, '') },
     rules: createRules(reading.set),
-    purge: { delayMs: e.PURGE_DELAY_SECONDS * 1000, repeatMs: e.PURGE_REPEAT_SECONDS * 1000 },
+    purge: {
+      delayMs: e.PURGE_DELAY_SECONDS * 1000,
+      repeatMs: e.PURGE_REPEAT_SECONDS * 1000,
+      budget: e.PURGE_BUDGET,
+      coalesceMs: e.PURGE_COALESCE_MS,
+      cpCodesPerHour: e.PURGE_CPCODE_LIMIT_PER_HOUR,
+      escalateMs: e.PURGE_ESCALATE_SECONDS * 1000
+    },
     verifyTimeoutMs: e.VERIFY_TIMEOUT_SECONDS * 1000,
     concurrency: e.UPLOAD_CONCURRENCY,
     stallTimeoutMs: e.STALL_TIMEOUT_SECONDS * 1000,

@@ -18,6 +18,8 @@ export function createMetrics () {
     upstream: new Counter({ name: 'edgeferry_upstream_requests_total', help: 'Requests to S3, NetStorage and Fast Purge', labelNames: ['upstream', 'action', 'status'], registers }),
     paused: new Gauge({ name: 'edgeferry_target_paused', help: '1 while a target is paused because its credentials are refused', labelNames: ['target'], registers }),
     reloadRefused: new Gauge({ name: 'edgeferry_reload_refused', help: '1 while what was last read anew, rules or tokens, is refused and the older is in force', registers }),
+    purgeTokens: new Gauge({ name: 'edgeferry_purge_tokens', help: 'Tokens of the Fast Purge account that are left to us; of several accounts, the least', labelNames: ['type'], registers }),
+    purgeWait: new Histogram({ name: 'edgeferry_purge_wait_seconds', help: 'From when a purge was due to its acceptance', labelNames: ['type'], buckets: [1, 2, 5, 10, 30, 60, 300, 1800], registers }),
     eventToPurge: new Histogram({ name: 'edgeferry_event_to_purge_seconds', help: 'From a stored request to its last accepted purge', buckets: [1, 2, 5, 10, 30, 60, 300, 1800], registers })
   }
 }

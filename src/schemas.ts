@@ -42,7 +42,8 @@ const PurgeReportSchema = Type.Object({
   purgeId: Type.Optional(Type.String({ description: 'of the last request' })),
   acceptedAt: Type.Optional(time('of the last request')),
   expectedLiveAt: Type.Optional(time('when the edge should be fresh')),
-  refused: Type.Optional(Type.Array(Type.Object({ object: Type.Unsafe<string | number>({}), reason: Type.String() }), { description: 'objects refused for good' }))
+  refused: Type.Optional(Type.Array(Type.Object({ object: Type.Unsafe<string | number>({}), reason: Type.String() }), { description: 'objects refused for good' })),
+  escalated: Type.Optional(Type.Object({ cpCodes: Type.Array(Type.Integer()), at: time('when they took the place of the URLs') }, { description: 'too many URLs waited: these delivery CP codes were invalidated in place of those not yet purged' }))
 })
 
 export const JobSchema = Type.Object({

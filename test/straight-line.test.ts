@@ -9,7 +9,7 @@ import { makeDataDir } from './data-dir.ts'
 const dir = await makeDataDir(t)
 const sandbox = await startSandbox()
 Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'sandbox-access-key', AWS_SECRET_ACCESS_KEY: 'sandbox-secret-key' })
-const app = await buildApp(testConfig({ ...sandbox.env, DATA_DIR: dir, PURGE_REPEAT_SECONDS: '0', VERIFY_TIMEOUT_SECONDS: '1', STALL_TIMEOUT_SECONDS: '2' }), { logger: false })
+const app = await buildApp(testConfig({ ...sandbox.env, DATA_DIR: dir, PURGE_REPEAT_SECONDS: '0', PURGE_COALESCE_MS: '50', VERIFY_TIMEOUT_SECONDS: '1', STALL_TIMEOUT_SECONDS: '2' }), { logger: false })
 t.teardown(async () => {
   await app.close()
   await sandbox.close()

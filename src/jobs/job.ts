@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Problem } from '../errors.ts'
 import type { Job } from '../schemas.ts'
-import type { JobRequest, JobRow, JobSource, PurgeReport, TimelineEntry } from '../store/tables.ts'
+import type { JobRequest, JobRow, JobSource, PurgePlan, TimelineEntry } from '../store/tables.ts'
 
 /** A job before it is stored. */
 export interface NewJob {
@@ -24,7 +24,7 @@ export interface NewJob {
   problem?: Problem
   labels?: string[]
   /** A purge of its own, for jobs of kind `purge`. */
-  purge?: { report: PurgeReport, edgegrid: string }
+  purge?: { plan: PurgePlan, edgegrid: string, cpCodes?: readonly number[] }
 }
 
 let last = { ms: 0, sequence: 0 }
@@ -37,6 +37,14 @@ export function newJobId (nowMs: number): string {
   const tail = randomBytes(8)
   tail.writeUInt8((tail.readUInt8(0) & 0x3f) | 0x80, 0)
   return `${hex}${tail.toString('hex')}`.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/** How far the time in an id may be from the time in its row: clocks of replicas differ, and are corrected. */
+export const slackMs = 60_000
+
+/** The smallest UUIDv7 of a moment. */
+export function idAt (ms: number): string {
+  return Math.max(0, ms).toString(16).padStart(12, '0').replace(/^(.{8})(.{4})$/, '$1-$2-7000-8000-000000000000')
 }
 
 /** Names a target path over all tables. */
@@ -70,7 +78,7 @@ export function toJob (row: JobRow, selfUrl: string, withTimeline: boolean): Job
     sizeBytes: row.size_bytes,
     sentBytes: row.sent_bytes,
     md5: row.md5,
-    purge: row.purge,
+    purge: row.purge === null ? null : { ...row.purge, requests: [], ...row.purged },
     error: row.error,
     nextAttemptAt: row.next_attempt_at?.toISOString(),
     startedAt: row.started_at?.toISOString(),

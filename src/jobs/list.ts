@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { JobRow, Tables } from '../store/tables.ts'
+import { idAt, slackMs } from './job.ts'
 
 /** Which jobs a list shows. */
 export interface JobFilter {
@@ -38,12 +39,4 @@ export function selectJobs (kysely: Kysely<Tables>, filter: JobFilter) {
 function selectLabelled (kysely: Kysely<Tables>, label: string, after?: string) {
   const query = kysely.selectFrom('job_labels').select('job_id').where('label', '=', label)
   return after === undefined ? query : query.where('job_id', '<', after)
-}
-
-/** How far the time in an id may be from the time in its row: clocks of replicas differ, and are corrected. */
-const slackMs = 60_000
-
-/** The smallest UUIDv7 of a moment. */
-function idAt (ms: number): string {
-  return Math.max(0, ms).toString(16).padStart(12, '0').replace(/^(.{8})(.{4})$/, '$1-$2-7000-8000-000000000000')
 }

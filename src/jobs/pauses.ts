@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Store, Tx } from '../store/store.ts'
 
 const firstProbeMs = 5_000
@@ -8,8 +9,10 @@ export interface Pauses {
   reasons: () => ReadonlyMap<string, string>
   pause: (tx: Tx, name: string, reason: string) => Promise<void>
   resume: (name: string) => Promise<void>
-  /** Names whose next probe is due; each is handed to one caller only. */
-  takeProbes: () => Promise<string[]>
+  /** Names of these kinds (what stands before the colon) whose next probe is due; each is handed to one caller only. */
+  takeProbes: (kinds: string[]) => Promise<string[]>
+  /** Whether the next probe of this name is due; then it is the caller's. */
+  takeProbe: (tx: Tx, name: string) => Promise<boolean>
   refresh: () => Promise<void>
 }
 
@@ -30,12 +33,18 @@ export function createPauses (store: Store, now: () => Date, onChange: (name: st
       known.delete(name)
       onChange(name, undefined)
     },
-    async takeProbes () {
+    async takeProbes (kinds) {
       if (known.size === 0) return []
       const rows = await store.kysely.updateTable('pauses')
         .set({ next_probe_at: new Date(now().getTime() + firstProbeMs) })
-        .where('next_probe_at', '<=', now()).returning('name').execute()
+        .where('next_probe_at', '<=', now()).where(sql<boolean>`split_part(name, ':', 1) = any(${kinds}::text[])`).returning('name').execute()
       return rows.map(row => row.name)
+    },
+    async takeProbe (tx, name) {
+      const rows = await tx.kysely.updateTable('pauses')
+        .set({ next_probe_at: new Date(now().getTime() + firstProbeMs) })
+        .where('next_probe_at', '<=', now()).where('name', '=', name).returning('name').execute()
+      return rows.length > 0
     },
     async refresh () {
       const rows = await store.kysely.selectFrom('pauses').select(['name', 'reason']).execute()

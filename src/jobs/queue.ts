@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
 import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
-import { callIn, owe } from './debts.ts'
+import { callIn, owe, restPriority } from './debts/owe.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, step, type NewJob } from './job.ts'
@@ -126,7 +126,7 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     request: JSON.stringify(item.request),
     source: JSON.stringify(item.source),
     labels: item.labels ?? [],
-    purge: item.purge === undefined ? null : JSON.stringify(item.purge.report),
+    purge: item.purge === undefined ? null : JSON.stringify(item.purge.plan),
     error: item.problem === undefined ? null : JSON.stringify(item.problem),
     timeline: step(now, item.problem !== undefined ? 'failed' : item.kind === 'purge' ? 'purging' : 'queued', item.problem?.detail ?? `stored, from ${item.source.type}`),
     created_at: now,
@@ -136,24 +136,24 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
   const stored = await tx.kysely.insertInto('jobs').values(rows).returningAll().execute()
   const byId = new Map(stored.map(row => [row.id, row]))
   await wake(store.boss, tx, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
-  for (const [index, { purge }] of items.entries()) {
-    const row = rows[index]
-    if (purge === undefined || row === undefined) continue
-    const { report, edgegrid } = purge
-    if (row.lane !== null) await callIn(tx, row.lane, now, [row.id])
-    await owe(tx, {
-      lane: row.lane ?? '',
-      edgegrid,
-      network: report.network,
-      type: report.by,
-      action: report.action,
-      objects: report.objects,
-      dueAt: now,
-      settledAt: now,
-      committedAt: now,
-      repeat: false,
-      jobIds: [row.id]
-    })
-  }
+  const purges = items.flatMap(({ purge }, index) => {
+    const { id = '', lane = null } = rows[index] ?? {}
+    return purge === undefined ? [] : [{ ...purge, id, lane, priority: restPriority(purge.plan.objects.length) }]
+  })
+  await callIn(tx, purges.flatMap(({ id, lane, priority }) => lane === null ? [] : [{ lane, jobId: id, priority }]))
+  await owe(tx, purges.map(({ plan, edgegrid, cpCodes, id, lane, priority }) => ({
+    lane: lane ?? '',
+    edgegrid,
+    network: plan.network,
+    type: plan.by,
+    action: plan.action,
+    objects: plan.objects,
+    asked: true,
+    delayMs: 0,
+    priority,
+    repeat: false,
+    ...(cpCodes === undefined ? {} : { cpCodes }),
+    jobIds: [id]
+  })))
   return rows.map(row => byId.get(row.id) as JobRow)
 }

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts'
 import { checkKey, findRule, mapObject, purgeObjects, type Rule } from '../mapping.ts'
 import type { PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import { urlHost } from '../spelling.ts'
-import type { JobSource, PurgeReport, PurgeWish } from '../store/tables.ts'
+import type { JobSource, PurgePlan, PurgeWish } from '../store/tables.ts'
 import type { NewJob } from './job.ts'
 import { createPermissions, type Limits } from './permissions.ts'
 
@@ -73,7 +73,7 @@ export function createRequests (limits: () => Limits) {
         may.object(caller, rule, key, wish)
         const { by, action, network, objects, edgegrid } = purgeObjects(rule, key, wish)
         if (by === 'none' || objects.length === 0) throw new AppError('invalid_request', `The rule ${rule.name} purges nothing for this object: say what to purge in "purge".`)
-        return { kind: 'purge', ...job, source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { report: report(by, action, network, objects), edgegrid } }
+        return { kind: 'purge', ...job, source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { plan: { by, action, network, objects }, edgegrid, ...(by === 'url' && action === 'invalidate' ? { cpCodes: rule.purge.cpCodes ?? [] } : {}) } }
       }
       if (urls !== undefined) {
         demand(caller, ['purge'], 'a purge of URLs needs it')
@@ -85,8 +85,8 @@ export function createRequests (limits: () => Limits) {
       const keepers = findKeepers(limits().rules, objects)
       const edgegrids = [...new Set(keepers.map(rule => rule?.purge.edgegrid ?? 'default'))]
       if (edgegrids.length > 1) throw new AppError('invalid_request', `The objects need different EdgeGrid credentials (${edgegrids.join(', ')}): send one call for each.`)
-      const plan = report(by, body.action ?? keepers[0]?.purge.action ?? 'invalidate', body.network ?? keepers[0]?.purge.network ?? 'production', objects)
-      return { kind: 'purge', source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { report: plan, edgegrid: edgegrids[0] as string } }
+      const plan: PurgePlan = { by, action: body.action ?? keepers[0]?.purge.action ?? 'invalidate', network: body.network ?? keepers[0]?.purge.network ?? 'production', objects }
+      return { kind: 'purge', source: sourceOf(caller), labels: body.labels ?? [], request: {}, purge: { plan, edgegrid: edgegrids[0] as string } }
     }
   }
 }
@@ -100,9 +100,6 @@ function findKeepers (rules: readonly Rule[], objects: Array<string | number>): 
   keepers.delete(undefined)
   return objects.map(object => keepers.get(typeof object === 'number' ? object : urlHost(object)) ?? rules[0])
 }
-
-const report = (by: PurgeReport['by'], action: PurgeReport['action'], network: PurgeReport['network'], objects: Array<string | number>): PurgeReport =>
-  ({ by, action, network, objects, requests: [] })
 
 function pick ({ force, onMissing, purge }: { force?: boolean, onMissing?: 'fail' | 'delete', purge?: PurgeWish }) {
   return { ...(force === undefined ? {} : { force }), ...(onMissing === undefined ? {} : { onMissing }), ...(purge === undefined ? {} : { purge }) }

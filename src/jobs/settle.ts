@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
-import { purgeObjects, type Rule } from '../mapping.ts'
+import type { Rule } from '../mapping.ts'
 import type { Store, Tx } from '../store/store.ts'
-import type { PurgeReport } from '../store/tables.ts'
+import type { PurgePlan } from '../store/tables.ts'
 import type { Committed } from './copy/copy-object.ts'
-import { callIn, owe } from './debts.ts'
+import { incur } from './debts/incur.ts'
 import { stepOf } from './job.ts'
 import { release, type WakeUp, type Work } from './lanes/lanes.ts'
 
@@ -42,11 +42,11 @@ export interface Terms { now: Date, purgeDelayMs: number, purgeRepeat: boolean }
  */
 export async function settle (boss: Store['boss'], tx: Tx, settlements: Settlement[], terms: Terms): Promise<boolean[]> {
   await record(tx, settlements, terms.now)
-  const rows = []
-  for (const settlement of settlements) rows.push(...await conclude(tx, settlement, terms))
+  const plans = await incur(tx, settlements, terms)
+  const rows = settlements.flatMap((settlement, index) => conclude(settlement, plans[index], terms))
   await sql`
     update jobs set state = s.state, outcome = s.outcome, error = null, next_attempt_at = null,
-      etag = s.etag, size_bytes = s.size_bytes, md5 = s.md5, sent_bytes = s.sent_bytes, purge = s.purge,
+      etag = s.etag, size_bytes = s.size_bytes, md5 = s.md5, sent_bytes = s.sent_bytes, purge = s.purge, purged = null,
       uploaded_at = s.uploaded_at, finished_at = s.finished_at, timeline = timeline || s.steps
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as s (id uuid, state text, outcome text, etag text, size_bytes bigint, md5 text,
       sent_bytes bigint, purge jsonb, uploaded_at timestamptz, finished_at timestamptz, steps jsonb)
@@ -83,39 +83,14 @@ async function record (tx: Tx, settlements: Settlement[], now: Date): Promise<vo
 
 const isChange = ({ outcome }: Committed): boolean => outcome === 'uploaded' || outcome === 'deleted'
 
-/** Writes down what a copy owes to the edge. Returns what becomes of its jobs. */
-async function conclude (tx: Tx, { wakeUp, work, rule, done }: Settlement, { now: at, purgeDelayMs, purgeRepeat }: Terms) {
+/** What becomes of the jobs of a copy. */
+function conclude ({ work, done }: Settlement, plan: PurgePlan | undefined, { now: at, purgeDelayMs }: Terms) {
   const { doer } = work
   const changed = isChange(done)
   const settledAt = changed ? new Date(at.getTime() + purgeDelayMs) : at
-  const wants = work.kind === 'sync' && done.outcome !== 'ignored'
-  // An upload owes what its rule says, though nobody has asked for the purge yet.
-  const wishes = wants ? work.wishes : done.outcome === 'uploaded' ? [{}] : []
-  let report: PurgeReport | undefined
-  for (const wish of wishes) {
-    const plan = purgeObjects(rule, doer.key as string, wish)
-    if (plan.by === 'none' || plan.objects.length === 0) continue
-    const action = done.outcome === 'deleted' && plan.by === 'url' ? 'delete' : plan.action
-    report ??= { by: plan.by, action, network: plan.network, objects: [], requests: [] }
-    report.objects = [...new Set([...report.objects, ...plan.objects])]
-    await owe(tx, {
-      lane: wakeUp.lane,
-      edgegrid: plan.edgegrid,
-      network: plan.network,
-      type: plan.by,
-      action,
-      objects: plan.objects,
-      dueAt: wants ? settledAt : null,
-      settledAt,
-      committedAt: at,
-      repeat: changed && purgeRepeat,
-      jobIds: wants ? work.jobIds : []
-    })
-  }
-  const owed = wants && report !== undefined ? await callIn(tx, wakeUp.lane, at, work.jobIds) : 0
   const words = done.detail ?? { uploaded: 'verified on NetStorage', deleted: 'deleted on NetStorage', unchanged: 'NetStorage holds these bytes already', ignored: 'nothing to do' }[done.outcome]
-  const outcome = done.outcome === 'unchanged' && owed > 0 ? 'purged' : done.outcome
-  const over = owed === 0
+  const over = plan === undefined
+  const outcome = done.outcome === 'unchanged' && !over ? 'purged' : done.outcome
   const steps = [...stepOf(at, done.outcome, words), ...(over ? [] : stepOf(at, 'settling', `the purge follows at ${settledAt.toISOString()}`))]
   return work.jobIds.map(id => ({
     id,
@@ -125,7 +100,7 @@ async function conclude (tx: Tx, { wakeUp, work, rule, done }: Settlement, { now
     size_bytes: done.sizeBytes,
     md5: done.md5,
     sent_bytes: done.outcome === 'uploaded' ? done.sizeBytes : undefined,
-    purge: over ? undefined : report,
+    purge: plan,
     uploaded_at: changed ? at : undefined,
     finished_at: over ? at : undefined,
     steps

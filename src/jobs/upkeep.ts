@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Store } from '../store/store.ts'
+import { dropOldPurges } from './debts/history.ts'
 import { dropKeys } from './idempotency.ts'
 import { forgetHints } from './intake/hints.ts'
 import { sweep } from './lanes/lanes.ts'
@@ -18,7 +19,7 @@ export interface UpkeepOptions {
   now: () => Date
   /** How long finished jobs are kept. */
   retentionMs: number
-  /** The neutral question to each kind of paused target, by what stands before the colon of its name; absent where no work is done. */
+  /** The neutral question to a kind of paused target, by what stands before the colon of its name; absent where no work is done. */
   probes?: Record<string, (which: string) => Promise<Verdict>>
   onResumed?: () => void
   /** Called each time, for what must be looked at every second. */
@@ -36,7 +37,7 @@ export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResume
     await pauses.refresh()
     await onTick?.()
     if (probes === undefined) return
-    for (const name of await pauses.takeProbes()) {
+    for (const name of await pauses.takeProbes(Object.keys(probes))) {
       const [kind = '', which = ''] = name.split(/:(.*)/s)
       // Where nothing neutral can be asked, the jobs themselves find out.
       if (await probes[kind]?.(which) === 'refused') continue
@@ -71,5 +72,5 @@ export function startUpkeep ({ store, pauses, now, retentionMs, probes, onResume
 export async function dropOld (store: Store, before: Date): Promise<void> {
   await sql`delete from jobs where id in (select id from jobs where finished_at is not null and created_at < ${before}::timestamptz
     and not exists (select from waiters where job_id = jobs.id) limit 10000)`.execute(store.kysely)
-  await sql`delete from purges where id in (select id from purges where accepted_at < ${before}::timestamptz limit 10000)`.execute(store.kysely)
+  await dropOldPurges(store, before)
 }

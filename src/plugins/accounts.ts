@@ -66,7 +66,6 @@ function createRenewable (credentials: RuleSet['edgegrids'][string], options: Pi
   let client = createPurgeClient({ ...credentials, ...options })
   return {
     send: async (...args: Parameters<PurgeClient['send']>) => await client.send(...args),
-    readStatus: async (...args: Parameters<PurgeClient['readStatus']>) => await client.readStatus(...args),
     become (fresh: RuleSet['edgegrids'][string]) { client = createPurgeClient({ ...fresh, ...options }) }
   }
 }

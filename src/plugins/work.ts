@@ -2,8 +2,8 @@ import fp from 'fastify-plugin'
 import type { Config } from '../config.ts'
 import { startDispatcher } from '../jobs/lanes/dispatcher.ts'
 import { createProbes } from '../jobs/probes.ts'
-import { startPlanner } from '../jobs/purge-planner.ts'
 import { createSyncObject } from '../jobs/copy/sync-object.ts'
+import { startPlanner } from '../jobs/purge/planner.ts'
 import { startUpkeep } from '../jobs/upkeep.ts'
 import { openQueues } from '../jobs/lanes/wake-queues.ts'
 
@@ -42,13 +42,15 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     return
   }
   const planner = startPlanner({
+    ...config.purge,
     store,
     pauses,
-    now,
     log,
     clients: purge,
-    repeatMs: config.purge.repeatMs,
     retryMs: config.retryMs,
+    onAccepted (type, waitedSeconds) {
+      for (const seconds of waitedSeconds) metrics.purgeWait.observe({ type }, seconds)
+    },
     onDone (jobs) {
       for (const { kind, outcome, state, created_at: createdAt } of jobs) {
         metrics.jobs.inc({ kind, outcome: outcome ?? state })
@@ -93,12 +95,9 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     now,
     log,
     retentionMs: config.retentionDays * 86_400_000,
-    probes: { ...probes, edgegrid: async name => await planner.probe(name) ? 'fine' : 'refused' },
+    probes: { ...probes },
     onTick: syncObject.stopCancelled,
-    onResumed () {
-      dispatcher.kick()
-      planner.kick()
-    }
+    onResumed: dispatcher.kick
   })
   let begin = (): void => {}
   app.onReload(() => { begin() }, async fresh => { begin = await dispatcher.open(Object.keys(fresh.rules.current().targets)) })

@@ -11,7 +11,7 @@ export interface PurgeClientOptions extends EdgeGridCredentials {
   /** Until the whole answer is here, connecting included (30000). A purge that timed out may have been accepted. */
   timeoutMs?: number
   /** Called when a request ends; `status` is 0 where no answer came. */
-  onRequest?: (request: { action: 'invalidate' | 'delete' | 'status', type: PurgeType, status: number, durationMs: number }) => void
+  onRequest?: (request: { action: 'invalidate' | 'delete', type: PurgeType, status: number, durationMs: number }) => void
 }
 
 export interface PurgeRequest {
@@ -41,8 +41,6 @@ export interface PurgeClient {
    * `purge_unavailable` or `purge_silent`; an abort throws the signal's reason.
    */
   send (request: PurgeRequest): Promise<PurgeReceipt>
-  /** Asks for the token buckets and purges nothing, at the price of a request token: a neutral probe. Throws as `send`. */
-  readStatus (type: PurgeType, signal?: AbortSignal): Promise<RateLimit | undefined>
 }
 
 const nouns = { url: 'URL', cpcode: 'CP code', tag: 'tag' }
@@ -55,7 +53,7 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
   const query = accountSwitchKey === undefined ? '' : `?accountSwitchKey=${encodeURIComponent(accountSwitchKey)}`
 
   /** The one door to Akamai: signs and sends, and gives whatever answer comes. */
-  async function post (path: string, body: string | undefined, attempt: string, signal: AbortSignal | undefined, ended: (status: number) => void) {
+  async function post (path: string, body: string, attempt: string, signal: AbortSignal | undefined, ended: (status: number) => void) {
     signal?.throwIfAborted()
     const timeout = AbortSignal.timeout(timeoutMs)
     const { url, ...signed } = sign(`${path}${query}`, body)
@@ -72,31 +70,24 @@ export function createPurgeClient (options: PurgeClientOptions): PurgeClient {
     return answer
   }
 
-  /** The accepted body, with what stands beside it: 201 must stand in the header and in the body. */
-  async function ask (action: 'invalidate' | 'delete' | 'status', type: PurgeType, path: string, attempt: string, objects: readonly PurgeObject[] | undefined, signal: AbortSignal | undefined) {
-    const startedAt = performance.now()
-    const answer = await post(path, objects && serializeObjects(objects), attempt, signal,
-      (status) => onRequest?.({ action, type, status, durationMs: performance.now() - startedAt }))
-    const accepted = readBody(answer.text)
-    if (answer.status !== 201 || accepted?.httpStatus !== 201) throw toPurgeError({ ...answer, attempt, objects: objects ?? [] })
-    return { accepted, acceptedAt: answer.now, rateLimit: readRateLimit(answer.headers) }
-  }
-
   return {
     async send ({ action, type, network, objects, signal }) {
       const attempt = `${action} ${objects.length} ${nouns[type]}${objects.length === 1 ? '' : 's'} on ${network}`
-      const { accepted: { supportId, purgeId, estimatedSeconds }, ...answer } = await ask(action, type, `/ccu/v3/${action}/${type}/${network}`, attempt, objects, signal)
+      const startedAt = performance.now()
+      const answer = await post(`/ccu/v3/${action}/${type}/${network}`, serializeObjects(objects), attempt, signal,
+        (status) => onRequest?.({ action, type, status, durationMs: performance.now() - startedAt }))
+      const accepted = readBody(answer.text)
+      // 201 must stand in the header and in the body.
+      if (answer.status !== 201 || accepted?.httpStatus !== 201) throw toPurgeError({ ...answer, attempt, objects })
+      const { supportId, purgeId, estimatedSeconds } = accepted
       const support = typeof supportId === 'string' ? supportId : ''
       return {
         purgeId: typeof purgeId === 'string' && purgeId !== '' ? purgeId : support,
         supportId: support,
         estimatedSeconds: typeof estimatedSeconds === 'number' && estimatedSeconds >= 0 ? estimatedSeconds : 5,
-        ...answer
+        acceptedAt: answer.now,
+        rateLimit: readRateLimit(answer.headers)
       }
-    },
-    async readStatus (type, signal) {
-      const { rateLimit } = await ask('status', type, `/ccu/v3/rate-limit-status/${type}`, `read the rate limit of ${nouns[type]}s`, undefined, signal)
-      return rateLimit
     }
   }
 }

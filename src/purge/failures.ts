@@ -16,14 +16,24 @@ export class PurgeRefused extends AppError {
   }
 }
 
+/** The bucket that was short: what the request needed of it and what it held, as far as the answer says. */
+export interface Shortage {
+  bucket: 'requests' | 'objects'
+  limit: number | undefined
+  needed: number | undefined
+  remaining: number | undefined
+}
+
 /** A token bucket was short; nothing was consumed and nothing purged. */
 export class PurgeRateLimited extends AppError {
   /** Both buckets as the answer shows them, for the planner to believe over its own count. */
   readonly rateLimit: RateLimit | undefined
+  readonly shortage: Shortage
 
-  constructor (message: string, rateLimit: RateLimit | undefined, options: AppErrorOptions) {
+  constructor (message: string, rateLimit: RateLimit | undefined, shortage: Shortage, options: AppErrorOptions) {
     super('purge_rate_limited', message, options)
     this.rateLimit = rateLimit
+    this.shortage = shortage
   }
 }
 
@@ -62,9 +72,12 @@ export function toPurgeError (refusal: Refusal): AppError {
   const fromGateway = body !== undefined && body.httpStatus === undefined && (body.type !== undefined || body.status !== undefined)
 
   if (status === 429) {
-    const title = textOf(body?.title)
-    const seconds = readRetryAfter(headers, { title, size: numberOf(body?.rateLimitCurrentRequestSize), remaining: numberOf(body?.rateLimitRemaining) })
-    return new PurgeRateLimited(message(`Nothing was purged; it makes sense again in ${Math.ceil(seconds)} s.`), readRateLimit(headers), { retryAfterSeconds: seconds })
+    const rateLimit = readRateLimit(headers)
+    // "URL Rate Limit exceeded" is the bucket of the objects, a bare "Rate Limit exceeded" that of the requests.
+    const bucket = /^\s*rate limit/i.test(textOf(body?.title)) ? 'requests' : 'objects'
+    const shortage = { bucket, limit: numberOf(body?.rateLimit), needed: numberOf(body?.rateLimitCurrentRequestSize), remaining: numberOf(body?.rateLimitRemaining) ?? rateLimit?.[bucket].remaining } as const
+    const seconds = readRetryAfter(headers, shortage, rateLimit)
+    return new PurgeRateLimited(message(`Nothing was purged; it makes sense again in ${Math.ceil(seconds)} s.`), rateLimit, shortage, { retryAfterSeconds: seconds })
   }
   if (status === 413) return new PurgeRefused(message('The request was too large: send fewer objects.'), words)
   // A 400 without JSON is the answer of a firewall under load; a 2xx other than 201 accepts nothing for sure.

@@ -33,16 +33,13 @@ function readNumber (headers: Headers, name: string): number | undefined {
 }
 
 /**
- * How long a 429 asks to wait, in seconds, at least 1: `Retry-After` in seconds should it ever come; else until the short
- * bucket holds what the request needs, (size - remaining) / rate; 5, as Akamai advises, where the answer does not say.
+ * How long a 429 asks to wait, in seconds: `Retry-After` in seconds should it ever come; else until the short bucket holds
+ * what the request needs, (needed - remaining) / rate; 5, as Akamai advises, where the answer does not say.
  */
-export function readRetryAfter (headers: Headers, short: { title: string, size: number | undefined, remaining: number | undefined }): number {
+export function readRetryAfter (headers: Headers, short: { bucket: 'requests' | 'objects', needed: number | undefined, remaining: number | undefined }, rateLimit: RateLimit | undefined): number {
   const told = readNumber(headers, 'retry-after')
-  if (told !== undefined) return Math.max(1, told)
-  const rateLimit = readRateLimit(headers)
-  // "URL Rate Limit exceeded" is the bucket of the objects, a bare "Rate Limit exceeded" that of the requests.
-  const bucket = /^\s*rate limit/i.test(short.title) ? rateLimit?.requests : rateLimit?.objects
-  const remaining = short.remaining ?? bucket?.remaining
-  if (bucket?.perSecond === undefined || bucket.perSecond === 0 || short.size === undefined || remaining === undefined) return 5
-  return Math.max(1, (short.size - remaining) / bucket.perSecond)
+  if (told !== undefined) return told
+  const perSecond = rateLimit?.[short.bucket].perSecond
+  if (perSecond === undefined || perSecond === 0 || short.needed === undefined || short.remaining === undefined) return 5
+  return Math.max(0, (short.needed - short.remaining) / perSecond)
 }

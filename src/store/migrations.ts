@@ -35,6 +35,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of labels) await sql.raw(statement).execute(db)
     }
+  },
+  '0007-purge-planner': {
+    async up (db) {
+      for (const statement of purgePlanner) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -162,4 +167,31 @@ const labels = [
     end $$`,
   'create trigger jobs_labels after insert on jobs for each row when (new.labels <> \'{}\') execute function index_labels()',
   'drop index jobs_labels'
+]
+
+/** Purges: who goes first, what the account allows, who plans, and what was sent for which object. */
+const purgePlanner = [
+  'alter table jobs add column purged jsonb',
+  `alter table debts add column priority smallint not null default 2, add column suspect bigint,
+    add column limited boolean not null default false, add column cp_codes integer[]`,
+  // Room for the claim, which changes no indexed column, beside the debt itself.
+  'alter table debts set (fillfactor = 50)',
+  'drop index debts_due',
+  'create index debts_turn on debts (edgegrid, type, priority, due_at) where due_at is not null',
+  'create index debts_object on debts (md5(object))',
+  'alter table purges add column limited_codes text[] not null default \'{}\'',
+  'create index purges_kind on purges (network, action, type, id desc)',
+  'create table purge_objects (object_hash bigint not null, request_id uuid not null, primary key (object_hash, request_id))',
+  `create table purge_lanes (
+    edgegrid text primary key, holder uuid not null, held_until timestamptz(3) not null,
+    failures integer not null default 0, rest_until timestamptz(3)
+  )`,
+  `create table purge_buckets (
+    edgegrid text not null, bucket text not null,
+    size double precision not null, per_second double precision not null,
+    own double precision not null, level double precision not null,
+    foreign_per_second double precision not null, foreign_burst double precision not null,
+    at timestamptz not null, seen_at timestamptz, held_until timestamptz,
+    primary key (edgegrid, bucket)
+  )`
 ]

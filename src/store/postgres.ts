@@ -24,7 +24,8 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
     connectionString: url,
     max,
     connectionTimeoutMillis: 5000,
-    options: `-c search_path=edgeferry,public -c idle_in_transaction_session_timeout=${idleInTransactionMs}`,
+    // Compiling a statement takes longer than any of ours may run.
+    options: `-c search_path=edgeferry,public -c jit=off -c idle_in_transaction_session_timeout=${idleInTransactionMs}`,
     types: { getTypeParser: (oid: number, format?: 'text' | 'binary') => oid === int8 ? Number : pg.types.getTypeParser(oid, format as 'text') }
   })
   pool.on('error', error => { log.warn({ err: error }, 'a database connection broke') })

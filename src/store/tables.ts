@@ -28,17 +28,23 @@ export interface JobSource {
   topicArn?: string
 }
 
-/** What a job's purge comprises and how far it has come. */
-export interface PurgeReport {
+/** What a job's purge comprises: written once. */
+export interface PurgePlan {
   by: 'url' | 'cpcode' | 'tag'
   action: 'invalidate' | 'delete'
   network: 'production' | 'staging'
   objects: Array<string | number>
-  requests: Array<{ purgeId: string, supportId: string, count: number, acceptedAt: string }>
+}
+
+/** How far a job's purge has come: rewritten with each request, and so kept apart from its objects, which may be many. */
+export interface PurgeProgress {
+  requests?: Array<{ purgeId: string, supportId: string, count: number, acceptedAt: string }>
   purgeId?: string
   acceptedAt?: string
   expectedLiveAt?: string
   refused?: Array<{ object: string | number, reason: string }>
+  /** The delivery CP codes that were invalidated in place of the URLs that waited. */
+  escalated?: { cpCodes: number[], at: string }
 }
 
 /** One step of a job's life. */
@@ -78,7 +84,8 @@ export interface JobsTable {
   size_bytes: number | null
   sent_bytes: number | null
   md5: string | null
-  purge: ColumnType<PurgeReport | null, string | null, string | null>
+  purge: ColumnType<PurgePlan | null, string | null, string | null>
+  purged: ColumnType<PurgeProgress | null, string | null | undefined, string | null>
   error: ColumnType<Problem | null, string | null, string | null>
   timeline: Json<TimelineEntry[]>
   /** The caller wants it no more; whoever runs it stops, if it can. */
@@ -140,6 +147,14 @@ export interface DebtsTable {
   version: Defaulted<number>
   attempts: Defaulted<number>
   claimed_until: ColumnType<Date | null, Date | null, Date | null>
+  /** Who goes first: see `priorities`. */
+  priority: Defaulted<number>
+  /** Objects with the same number were refused together and nobody knows which is at fault: they travel by themselves. */
+  suspect: ColumnType<number | null, number | null | undefined, number | null>
+  /** A whole CP code that only events want purged: held back when that was done too often lately. */
+  limited: Defaulted<boolean>
+  /** Delivery CP codes that may be invalidated in place of this URL when too many wait. */
+  cp_codes: ColumnType<number[] | null, number[] | null | undefined, number[] | null>
 }
 
 /** Which job waits for which debt, and from when on a purge satisfies it. */
@@ -162,6 +177,39 @@ export interface PurgesTable {
   support_id: string
   accepted_at: Timestamp
   job_ids: string[]
+  /** Those of the CP codes that events alone wanted purged. */
+  limited_codes: Defaulted<string[]>
+}
+
+/** Which request purged an object, by `hashtextextended` of its text: what a list by object goes by. */
+export interface PurgeObjectsTable {
+  object_hash: number
+  request_id: string
+}
+
+/** The right to purge with one EdgeGrid credential: one planner at a time has it, as long as it renews it. */
+export interface PurgeLanesTable {
+  edgegrid: string
+  holder: string
+  held_until: Timestamp
+  /** Requests in a row that nobody answered well. */
+  failures: Defaulted<number>
+  rest_until: ColumnType<Date | null, Date | null, Date | null>
+}
+
+/** A token bucket of one credential's account, as last known. */
+export interface PurgeBucketsTable {
+  edgegrid: string
+  bucket: 'request' | 'url' | 'cpcode' | 'tag'
+  size: number
+  per_second: number
+  own: number
+  level: number
+  foreign_per_second: number
+  foreign_burst: number
+  at: Timestamp
+  seen_at: ColumnType<Date | null, Date | null, Date | null>
+  held_until: ColumnType<Date | null, Date | null, Date | null>
 }
 
 /** An event that was received: a repeat of it leads to its job. */
@@ -209,6 +257,9 @@ export interface Tables {
   debts: DebtsTable
   waiters: WaitersTable
   purges: PurgesTable
+  purge_objects: PurgeObjectsTable
+  purge_lanes: PurgeLanesTable
+  purge_buckets: PurgeBucketsTable
   pauses: PausesTable
   hints: HintsTable
   deletes: DeletesTable

@@ -99,20 +99,23 @@ t.test('a 429 says how long to wait and what is left', async (t) => {
   const table: Array<[string, object, Record<string, string>, number]> = [
     ['URL Rate Limit exceeded', short, headers, 32],
     ['URL Rate Limit exceeded', { rateLimitCurrentRequestSize: 110 }, headers, 32],
-    ['Rate Limit exceeded', { rateLimitCurrentRequestSize: 1, rateLimitRemaining: 0 }, headers, 1],
+    ['Rate Limit exceeded', { rateLimitCurrentRequestSize: 1, rateLimitRemaining: 0 }, headers, 0.02],
     ['URL Rate Limit exceeded', short, {}, 5],
     ['URL Rate Limit exceeded', {}, headers, 5],
     ['URL Rate Limit exceeded', short, { ...headers, 'x-ratelimit-limit-per-second-objects': '0' }, 5],
     ['URL Rate Limit exceeded', short, { ...headers, 'x-ratelimit-limit-per-second-objects': 'many' }, 5],
     ['URL Rate Limit exceeded', { rateLimitCurrentRequestSize: 1 }, { 'x-ratelimit-limit-per-second-objects': '1' }, 5],
     ['URL Rate Limit exceeded', short, { ...headers, 'retry-after': '7' }, 7],
-    ['URL Rate Limit exceeded', short, { 'retry-after': '0' }, 1]
+    ['URL Rate Limit exceeded', short, { 'retry-after': '0' }, 0],
+    ['URL Rate Limit exceeded', { rateLimitCurrentRequestSize: 1 }, headers, 0]
   ]
   for (const [title, more, sent, seconds] of table) {
     const error = toPurgeError(answer(429, service(429, title, '', more), sent))
     t.ok(error instanceof PurgeRateLimited)
     t.match(error, { code: 'purge_rate_limited', retryable: true, retryAfterSeconds: seconds }, `${title} ${JSON.stringify(more)}`)
   }
+  t.same((toPurgeError(answer(429, service(429, 'URL Rate Limit exceeded', '', short), headers)) as PurgeRateLimited).shortage, { bucket: 'objects', limit: 10000, needed: 110, remaining: 94 })
+  t.same((toPurgeError(answer(429, service(429, 'Rate Limit exceeded'), headers)) as PurgeRateLimited).shortage, { bucket: 'requests', limit: undefined, needed: undefined, remaining: 96 })
   const { rateLimit } = toPurgeError(answer(429, '<html>', headers)) as PurgeRateLimited
   t.same(rateLimit, {
     requests: { limit: 100, perSecond: 50, remaining: 96, secondsToFull: undefined },

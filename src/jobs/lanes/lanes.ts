@@ -35,8 +35,8 @@ export interface Work {
   released: boolean
   /** An earlier run died or lost its lease: what it uploaded may have arrived, and nobody noted its mtime. */
   interrupted: boolean
-  /** One for each caller that wants a purge. */
-  wishes: PurgeWish[]
+  /** One for each caller that wants a purge, and whether it is an event. */
+  wishes: Array<{ wish: PurgeWish, byEvent: boolean }>
 }
 
 /**
@@ -124,7 +124,7 @@ function toWork (doer: JobRow, members: Array<Pick<JobRow, 'id' | 'kind' | 'requ
     deleteByEvents: deleters.every(row => row.source.type !== 'rest' && row.request.released !== true),
     released: all.some(row => row.request.released === true),
     interrupted,
-    wishes: all.filter(row => row.kind === 'sync').map(row => row.request.purge ?? {})
+    wishes: all.filter(row => row.kind === 'sync').map(row => ({ wish: row.request.purge ?? {}, byEvent: row.source.type !== 'rest' }))
   }
 }
 

@@ -1,0 +1,51 @@
+import { newBucket, refill, type BucketName, type TokenBucket } from '../../../purge/budget.ts'
+import type { Tx } from '../../../store/store.ts'
+
+/** The token buckets of one credential, locked until the transaction ends and counted up to its moment. */
+export type Buckets = Map<BucketName, TokenBucket>
+
+/** Reads and locks buckets, one after the other by name so that no two transactions wait for each other. */
+export async function lockBuckets (tx: Tx, edgegrid: string, names: BucketName[], budget: number, now: Date): Promise<Buckets> {
+  const rows = await tx.kysely.selectFrom('purge_buckets').selectAll()
+    .where('edgegrid', '=', edgegrid).where('bucket', 'in', names).orderBy('bucket').forUpdate().execute()
+  const known = new Map(rows.map(row => [row.bucket, refill({
+    size: row.size,
+    perSecond: row.per_second,
+    own: row.own,
+    level: row.level,
+    foreignPerSecond: row.foreign_per_second,
+    foreignBurst: row.foreign_burst,
+    at: row.at,
+    seenAt: row.seen_at,
+    heldUntil: row.held_until
+  }, budget, now)]))
+  return new Map(names.map(name => [name, known.get(name) ?? newBucket(name, budget, now)]))
+}
+
+/** Writes buckets back. */
+export async function saveBuckets (tx: Tx, edgegrid: string, buckets: Buckets): Promise<void> {
+  const rows = [...buckets].map(([bucket, known]) => ({
+    edgegrid,
+    bucket,
+    size: known.size,
+    per_second: known.perSecond,
+    own: known.own,
+    level: known.level,
+    foreign_per_second: known.foreignPerSecond,
+    foreign_burst: known.foreignBurst,
+    at: known.at,
+    seen_at: known.seenAt,
+    held_until: known.heldUntil
+  }))
+  await tx.kysely.insertInto('purge_buckets').values(rows).onConflict(conflict => conflict.columns(['edgegrid', 'bucket']).doUpdateSet(eb => ({
+    size: eb.ref('excluded.size'),
+    per_second: eb.ref('excluded.per_second'),
+    own: eb.ref('excluded.own'),
+    level: eb.ref('excluded.level'),
+    foreign_per_second: eb.ref('excluded.foreign_per_second'),
+    foreign_burst: eb.ref('excluded.foreign_burst'),
+    at: eb.ref('excluded.at'),
+    seen_at: eb.ref('excluded.seen_at'),
+    held_until: eb.ref('excluded.held_until')
+  }))).execute()
+}
