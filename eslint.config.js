@@ -12,7 +12,7 @@ const doors = [
     'only src/plugins and src/app.ts wire: take what you need as an argument'],
   ['src/jobs/lanes/**/*.ts', [...wiring, '**/copy/**', '**/netstorage/**', '**/s3/**', '**/purge/**'],
     'lanes say whose turn it is, and know nothing of what is done then'],
-  ['src/{netstorage,s3,purge,sns,events,store}/**/*.ts', [...wiring, '**/jobs/**', '**/schemas.ts'],
+  ['src/{netstorage,s3,purge,sns,events,store,budgets}/**/*.ts', [...wiring, '**/jobs/**', '**/schemas.ts'],
     'a client knows nothing of the jobs that use it, nor of what wires it'],
   ['src/{errors,schemas,mapping,glob,templates,spelling}.ts', ['./*/**', '**/config.ts', '**/app.ts', '**/routes/**', '**/sandbox/**'],
     'the leaves import no folder of ours'],

@@ -20,6 +20,8 @@ export interface Config {
   /** The rules, and the accounts, buckets and hosts that go with them: they may change while the service runs. */
   rules: Rules
   purge: { delayMs: number, repeatMs: number, budget: number, coalesceMs: number, cpCodesPerHour: number, escalateMs: number }
+  /** Ceilings per storage group, over all replicas. */
+  budgets: { writesPerSecond: number, readsPerSecond: number }
   verifyTimeoutMs: number
   concurrency: number
   stallTimeoutMs: number
@@ -86,6 +88,7 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
       cpCodesPerHour: e.PURGE_CPCODE_LIMIT_PER_HOUR,
       escalateMs: e.PURGE_ESCALATE_SECONDS * 1000
     },
+    budgets: { writesPerSecond: e.NS_WRITES_PER_SECOND, readsPerSecond: e.NS_READS_PER_SECOND },
     verifyTimeoutMs: e.VERIFY_TIMEOUT_SECONDS * 1000,
     concurrency: e.UPLOAD_CONCURRENCY,
     stallTimeoutMs: e.STALL_TIMEOUT_SECONDS * 1000,

@@ -18,6 +18,8 @@ export function testConfig (changes: Record<string, string> = {}): Config {
     AO_ACCESS_TOKEN: 'access-token',
     PURGE_URLS: 'https://www.example.com/{key}',
     PURGE_DELAY_SECONDS: '0',
+    NS_WRITES_PER_SECOND: '1000000',
+    NS_READS_PER_SECOND: '1000000',
     LOG_LEVEL: 'silent',
     ...changes
   })

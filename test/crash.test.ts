@@ -76,7 +76,7 @@ async function outlive (t: Test, seed: number): Promise<void> {
   const sandbox = await startSandbox()
   t.teardown(async () => { await sandbox.close() })
   const { s3, netstorage, fastPurge } = sandbox
-  const env = { ...sandbox.env, DATA_DIR: dir, PURGE_DELAY_SECONDS: '0', PURGE_REPEAT_SECONDS: '0', NS_MIN_REWRITE_SECONDS: '0' }
+  const env = { ...sandbox.env, DATA_DIR: dir, PURGE_DELAY_SECONDS: '0', PURGE_REPEAT_SECONDS: '0', NS_MIN_REWRITE_SECONDS: '0', NS_WRITES_PER_SECOND: '1000000', NS_READS_PER_SECOND: '1000000' }
   const roll = dice(seed)
   const objects = new Map<string, string>()
   for (let n = 0; n < kills * jobsPerKill; n++) {

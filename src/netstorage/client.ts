@@ -20,6 +20,8 @@ export interface NetStorageOptions {
   /** Epoch milliseconds. */
   now?: () => number
   uniqueId?: () => string
+  /** Called before each request leaves; resolves when it may. */
+  admit?: (kind: 'read' | 'write', signal: AbortSignal | undefined) => Promise<void>
   /** Called when a request ends; `status` is 0 where no answer came. */
   onRequest?: (request: { action: Attempt['action'], status: number, durationMs: number }) => void
   /** Called when the signing clock is found to be off, with the seconds that are added from now on. */
@@ -59,12 +61,15 @@ export interface NetStorageClient {
   close: () => void
 }
 
+/** Which of the two budgets an action is counted in. */
+export const kindOf = (action: Attempt['action']): 'read' | 'write' => action === 'upload' || action === 'delete' ? 'write' : 'read'
+
 /**
  * A client of the NetStorage Usage API for one upload account. Throws AppErrors `netstorage_*`, what the body of an
  * upload throws, or the reason of an abort.
  */
 export function createNetStorageClient (options: NetStorageOptions): NetStorageClient {
-  const { keyName, key, now = Date.now, onRequest = () => {}, onClockOffset = () => {} } = options
+  const { keyName, key, now = Date.now, admit, onRequest = () => {}, onClockOffset = () => {} } = options
   const uniqueId = options.uniqueId ?? (() => randomBytes(8).readBigUInt64BE().toString())
   const clock = createClock(now, onClockOffset)
   const transport = createTransport({
@@ -78,6 +83,7 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
 
   /** One exchange, signed now and counted. */
   async function send (attempt: Attempt, action: string, exchange: Partial<Exchange>): Promise<{ answer: Answer, usedOffset: number }> {
+    await admit?.(kindOf(attempt.action), exchange.signal)
     const startedAt = performance.now()
     const usedOffset = clock.offset()
     let status = 0

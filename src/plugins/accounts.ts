@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { createNetStorageClient, type NetStorageClient } from '../netstorage/client.ts'
+import type { Budgets } from '../budgets/budgets.ts'
+import { createNetStorageClient, kindOf, type NetStorageClient } from '../netstorage/client.ts'
 import { createPurgeClient, type PurgeClient, type PurgeClientOptions } from '../purge/client.ts'
 import type { RuleSet } from '../rules/rule-set.ts'
 
@@ -16,18 +17,21 @@ export interface Accounts {
 
 export interface AccountsOptions {
   stallTimeoutMs: number
+  budgets: Budgets
   count: (upstream: string) => (request: { action: string, status: number }) => void
   log: Pick<FastifyBaseLogger, 'warn'>
 }
 
 /** Clients for the accounts of a rule set, kept in step with it. */
-export function createAccounts (first: RuleSet, { stallTimeoutMs, count, log }: AccountsOptions): Accounts {
+export function createAccounts (first: RuleSet, { stallTimeoutMs, budgets, count, log }: AccountsOptions): Accounts {
   const targets = new Map<string, NetStorageClient>()
   const purge = new Map<string, PurgeClient & { become: (credentials: RuleSet['edgegrids'][string]) => void }>()
   let known: Pick<RuleSet, 'targets' | 'edgegrids'> = { targets: {}, edgegrids: {} }
+  const countRequest = count('netstorage')
   const isSame = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other)
 
   function adopt (set: RuleSet): void {
+    budgets.adopt(Object.values(set.targets))
     for (const [name, client] of targets) {
       if (isSame(set.targets[name], known.targets[name])) continue
       client.retire()
@@ -38,7 +42,11 @@ export function createAccounts (first: RuleSet, { stallTimeoutMs, count, log }: 
       targets.set(name, createNetStorageClient({
         ...target,
         stallTimeoutMs,
-        onRequest: count('netstorage'),
+        admit: async (kind, signal) => { await budgets.of(target.hostname)?.[kind]?.take(signal) },
+        onRequest (request) {
+          budgets.of(target.hostname)?.[kindOf(request.action)]?.report(request.status)
+          countRequest(request)
+        },
         onClockOffset: offsetSeconds => { log.warn({ offsetSeconds, target: name }, `the clock differs from NetStorage's by ${offsetSeconds} s: requests are signed with the corrected time; mend the clock of this machine`) }
       }))
     }

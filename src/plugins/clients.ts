@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import { createBudgets } from '../budgets/budgets.ts'
 import type { Config } from '../config.ts'
 import { createPauses, type Pauses } from '../jobs/pauses.ts'
 import { createMetrics, type Metrics } from '../metrics.ts'
@@ -40,7 +41,16 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
 
   const count = (upstream: string) => ({ action, status }: { action: string, status: number | string }) => { metrics.upstream.inc({ upstream, action, status: String(status) }) }
   const s3Client = createS3Client({ region: config.s3.region, ...(config.s3.endpoint === undefined ? {} : { endpoint: config.s3.endpoint }) })
-  const accounts = createAccounts(config.rules.current(), { stallTimeoutMs: config.stallTimeoutMs, count, log })
+  const budgets = createBudgets({
+    store,
+    ceilings: config.budgets,
+    onCeiling: ({ host, kind, perSecond }) => { metrics.rateCeiling.set({ host, kind }, perSecond) },
+    onTurn ({ host, kind, perSecond, waitedMs }) {
+      metrics.rate.set({ host, kind }, perSecond)
+      metrics.turnWait.observe({ kind }, waitedMs / 1000)
+    }
+  })
+  const accounts = createAccounts(config.rules.current(), { budgets, stallTimeoutMs: config.stallTimeoutMs, count, log })
   app.addHook('onClose', async () => {
     accounts.close()
     s3Client.destroy()

@@ -40,6 +40,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of purgePlanner) await sql.raw(statement).execute(db)
     }
+  },
+  '0008-budgets': {
+    async up (db) {
+      for (const statement of budgets) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -193,5 +198,14 @@ const purgePlanner = [
     foreign_per_second double precision not null, foreign_burst double precision not null,
     at timestamptz not null, seen_at timestamptz, held_until timestamptz,
     primary key (edgegrid, bucket)
+  )`
+]
+
+/** How fast each storage group is asked, over all replicas; times in milliseconds of this server's clock. */
+const budgets = [
+  `create table budgets (
+    name text primary key,
+    per_second float8 not null, refused float8, good float8,
+    cut_at float8 not null, probe_at float8 not null, used_at float8 not null, next_at float8 not null
   )`
 ]

@@ -233,6 +233,19 @@ export interface PausesTable {
   next_probe_at: Timestamp
 }
 
+/** How fast one storage group may be asked to write or to read: shared by all replicas. Times in epoch milliseconds. */
+export interface BudgetsTable {
+  name: string
+  per_second: number
+  refused: number | null
+  good: number | null
+  cut_at: number
+  probe_at: number
+  used_at: number
+  /** When the next request may leave. */
+  next_at: number
+}
+
 /** Requests that may be repeated: the same key of the same caller stands for the same job for a day. */
 export interface IdempotencyKeysTable {
   /** The token's name and the route. */
@@ -250,6 +263,7 @@ export interface JobLabelsTable {
 }
 
 export interface Tables {
+  budgets: BudgetsTable
   job_labels: JobLabelsTable
   idempotency_keys: IdempotencyKeysTable
   jobs: JobsTable
