@@ -154,29 +154,41 @@ export type SyncBody = Static<typeof SyncBodySchema>
 export type UploadBody = Static<typeof UploadBodySchema>
 export type PurgeBody = Static<typeof PurgeBodySchema>
 
+const purgedThing = {
+  object: Type.String({ description: 'a URL, ARL or tag, or a CP code as text' }),
+  type: words(['url', 'cpcode', 'tag'], 'what it is'),
+  network: words(['production', 'staging'], 'where'),
+  action: words(['invalidate', 'delete'], 'how')
+}
+
 export const ObjectSchema = Type.Object({
   bucket: Type.String(),
   key: Type.String(),
   target: Type.String(),
-  cpCode: Type.Integer(),
-  path: Type.String(),
-  present: Type.Boolean({ description: 'false = removed by this service' }),
-  etag: Type.Optional(Type.String()),
-  versionId: Type.Optional(Type.String()),
-  sizeBytes: Type.Optional(Type.Integer()),
-  md5: Type.Optional(Type.String()),
-  mtime: time('modification time on NetStorage'),
-  committedAt: time('when it was verified there'),
-  jobId: Type.String(),
+  cpCode: Type.Integer({ description: 'storage CP code' }),
+  path: Type.String({ description: 'NetStorage path below the CP code, raw' }),
+  live: Type.Boolean({ description: 'NetStorage holds what S3 held when it was last looked at (or neither holds anything), and every purge owed for it was accepted' }),
+  summary: Type.String({ description: 'where it is, and why it is not live yet, in plain words' }),
+  reasons: Type.Array(Type.Object({
+    code: Type.String({ description: 'paused, queued, retrying, uploading, settling, purging, held, failed, unseen, purge_not_asked, purge_due or never_copied; more may come' }),
+    detail: Type.String({ description: 'in plain words, with what to do' }),
+    jobId: Type.Optional(Type.String({ description: 'the job to look at or act upon' }))
+  }), { description: 'why it is not live yet; empty if it is' }),
+  present: Type.Boolean({ description: 'whether this service put something there that it did not remove again' }),
+  etag: Type.Optional(Type.String({ description: 'of S3, when last copied' })),
+  versionId: Type.Optional(Type.String({ description: 'of S3, when last copied' })),
+  sizeBytes: Type.Optional(Type.Integer({ description: 'on NetStorage' })),
+  md5: Type.Optional(Type.String({ description: 'on NetStorage' })),
+  mtime: Type.Optional(time('modification time on NetStorage')),
+  committedAt: Type.Optional(time('when it was verified there, or deleted')),
+  jobId: Type.Optional(Type.String({ description: 'the job that did that' })),
+  purges: Type.Array(Type.Object({ ...purgedThing, purgeId: Type.String(), supportId: Type.String(), acceptedAt: time('when Fast Purge accepted it') }), { description: 'the last accepted purge of each URL, CP code and tag' }),
   owed: Type.Array(Type.Object({
-    object: Type.String(),
-    type: words(['url', 'cpcode', 'tag'], 'what it is'),
-    network: Type.String(),
-    action: Type.String(),
+    ...purgedThing,
     dueAt: Type.Optional(time('when it will be sent; absent = waits for a sync or purge of the object')),
-    repeat: Type.Boolean({ description: 'the second purge' })
+    repeat: Type.Boolean({ description: 'the second purge, for which nobody waits' })
   }), { description: 'purges that are owed' })
-}, { $id: 'Object', description: 'What this service knows of one object' })
+}, { $id: 'Object', description: 'What this service knows of one object at one target path' })
 
 /** A reference to a shared schema that keeps its static type. */
 export const ref = <T extends TSchema & { $id?: string }>(schema: T, description: string) =>

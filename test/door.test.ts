@@ -121,10 +121,6 @@ t.test('a caller that prefers to wait gets the job as it stands, or a 504 when s
   t.equal((await call('wait=soon')).headers['preference-applied'], undefined)
 })
 
-t.test('what is not known of an object is an empty answer', async t => {
-  t.same((await open.inject('/objects?bucket=example-assets&key=never')).json(), { items: [] })
-})
-
 t.test('readiness tells each check, and stopping turns it off', async t => {
   t.match((await open.inject('/readyz?verbose')).json(), { ready: true, checks: [{ name: 'database', ok: true }] })
   t.match((await open.inject('/metrics')).body, /edgeferry_queue_depth\{queue="jobs"\} \d/)

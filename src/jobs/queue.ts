@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
-import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
+import type { JobRow } from '../store/tables.ts'
 import { callIn, owe, restPriority } from './debts/owe.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
@@ -19,7 +19,6 @@ export interface Queue {
   list: (filter: JobFilter) => Promise<JobRow[]>
   /** The job as it is when it ends (or `isOver`), or after `ms`, or when the service stops. */
   wait: (id: string, ms: number, isOver?: (row: JobRow) => boolean) => Promise<JobRow | undefined>
-  object: (bucket: string, key: string) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
   close: () => void
 }
 
@@ -71,13 +70,6 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
         waiting.delete(over.resolve)
         leave()
       }
-    },
-    async object (bucket, key) {
-      const objects = await store.kysely.selectFrom('objects').selectAll().where('bucket', '=', bucket).where('key', '=', key).execute()
-      return await Promise.all(objects.map(async object => ({
-        object,
-        owed: await store.kysely.selectFrom('debts').selectAll().where('lane', '=', object.lane).orderBy('id').limit(200).execute()
-      })))
     },
     close () {
       closed = true

@@ -14,9 +14,11 @@ import type { JobFilter } from '../jobs/list.ts'
 import { createQueue } from '../jobs/queue.ts'
 import { createRequests } from '../jobs/requests.ts'
 import { findStrays } from '../jobs/lanes/wake-queues.ts'
+import { describePlace, describeUnknown, type Whereabouts } from '../jobs/whereabouts/describe.ts'
+import { findObject } from '../jobs/whereabouts/find.ts'
 import type { Refusal } from './reload.ts'
 import type { Job, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
-import type { DebtRow, JobRow, ObjectRow } from '../store/tables.ts'
+import type { JobRow } from '../store/tables.ts'
 
 /** Who asks, and whether the request may be repeated. */
 export interface Call {
@@ -44,7 +46,8 @@ export interface Jobs {
   follow: (id: string, caller: Caller, after: number | undefined, open: () => Listener) => Promise<boolean>
   /** Tells a listener of all jobs the caller may see, without end. */
   followAll: (caller: Caller, after: number | undefined, open: () => Listener) => Promise<void>
-  object: (bucket: string, key: string, caller: Caller) => Promise<Array<{ object: ObjectRow, owed: DebtRow[] }>>
+  /** Where an object is. */
+  whereIs: (bucket: string, key: string, caller: Caller) => Promise<Whereabouts>
   /** Each check by its name, with what is wrong. */
   health: () => Promise<{ ready: boolean, checks: Array<{ name: string, ok: boolean, detail?: string }> }>
 }
@@ -119,9 +122,12 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       }
     }, id, after, open),
     followAll: async (caller, after, open) => { await followAll(row => maySee(caller, row), after, open) },
-    async object (bucket, key, caller) {
+    async whereIs (bucket, key, caller) {
       demandBucket(caller, bucket)
-      return await queue.object(bucket, key)
+      const { jobs, places } = await findObject(store.kysely, bucket, key)
+      const items = places.map(place => describePlace(place, pauses.reasons()))
+      const summary = items.length === 0 ? describeUnknown(config.rules.current().rules, bucket, key, jobs[0]) : items.map(each => each.summary).join(' ')
+      return { summary, items, jobs: jobs.map(row => toJob(row, link(row.id), false)) }
     },
     async health () {
       const stopping = app.isDraining()
