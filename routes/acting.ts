@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { retryExamples } from '../src/examples.ts'
 import { JobParamsSchema, JobSchema, problem, ref } from '../src/schemas.ts'
 import { filterMembers, oneOf, toFilter } from './job-filter.ts'
 import { bodyRefusals, refusals } from './responses.ts'
@@ -12,7 +13,7 @@ const FilterSchema = Type.Object({
 const BulkSchema = Type.Object({
   filter: FilterSchema,
   dryRun: Type.Optional(Type.Boolean({ description: 'only count them' }))
-}, { additionalProperties: false })
+}, { additionalProperties: false, examples: retryExamples })
 
 const acts = {
   retry: { summary: 'Try a failed or cancelled job again', description: 'It keeps its id. What it copied already is not copied again; what is still owed to the edge is asked for again.', accepted: 'It is queued again.', conflict: 'it neither failed nor was cancelled, or nothing can be tried again' },

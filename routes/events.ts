@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { eventsExamples } from '../src/examples.ts'
 import { problem } from '../src/schemas.ts'
+import { always } from './responses.ts'
 import { takeRawBodies } from './raw-body.ts'
 
 const ReceiptSchema = Type.Object({
@@ -8,12 +10,15 @@ const ReceiptSchema = Type.Object({
   jobIds: Type.Array(Type.String(), { description: 'the jobs that answer for them' })
 })
 
+/** Only shown: senders differ too much to be refused for a member. */
+const EventsSchema = Type.Object({}, { additionalProperties: true, description: 'native records, or one event of EventBridge', examples: eventsExamples })
+
 /** S3 events that come without SNS: posted by MinIO, Ceph, EventBridge, or by hand. */
 const routes: FastifyPluginAsyncTypebox = async app => {
   takeRawBodies(app)
   app.head('/events', { schema: { hide: true } }, async (request, reply) => await reply.send())
   app.post('/events', {
-    config: { scope: 'events', tokenInQuery: true },
+    config: { scope: 'events', tokenInQuery: true, documentedBody: EventsSchema },
     schema: {
       operationId: 'receiveEvents',
       summary: 'Receive S3 events without SNS',
@@ -23,11 +28,11 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       querystring: Type.Object({ token: Type.Optional(Type.String({ description: 'the secret, for senders that can set no header; never logged' })) }),
       response: {
         200: { ...ReceiptSchema, description: 'All of it is durably stored, or counted.' },
+        ...always,
         401: problem('unauthorized'),
         403: problem('forbidden, proxy_without_tokens'),
         413: problem('payload_too_large'),
         429: problem('too_many_requests: wrong secrets'),
-        500: problem('internal_error'),
         503: problem('store_unavailable: send it again')
       }
     }

@@ -1,5 +1,6 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { always } from './responses.ts'
 
 const text = (description: string, type: string) => ({ description, content: { [type]: { schema: Type.String() } } })
 const CheckSchema = Type.Object({
@@ -9,7 +10,7 @@ const CheckSchema = Type.Object({
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.get('/livez', {
-    schema: { operationId: 'getLive', summary: 'The process runs', tags: ['service'], response: { 200: text('It does.', 'text/plain') } }
+    schema: { operationId: 'getLive', summary: 'The process runs', tags: ['service'], response: { ...always, 200: text('It does.', 'text/plain') } }
   }, async (request, reply) => await reply.type('text/plain').send('ok\n'))
 
   app.get('/readyz', {
@@ -19,7 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       description: 'With ?verbose each check and each paused target with its reason.',
       tags: ['service'],
       querystring: Type.Object({ verbose: Type.Optional(Type.String()) }),
-      response: { 200: { ...CheckSchema, description: 'Ready.' }, 503: { ...CheckSchema, description: 'Not ready: no database, or stopping.' } }
+      response: { ...always, 200: { ...CheckSchema, description: 'Ready.' }, 503: { ...CheckSchema, description: 'Not ready: no database, or stopping.' } }
     }
   }, async (request, reply) => {
     const { ready, checks } = await app.jobs.health()
@@ -27,7 +28,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
   })
 
   app.get('/metrics', {
-    schema: { operationId: 'getMetrics', summary: 'Metrics for Prometheus', tags: ['service'], response: { 200: text('Prometheus text format.', 'text/plain') } }
+    schema: { operationId: 'getMetrics', summary: 'Metrics for Prometheus', tags: ['service'], response: { ...always, 200: text('Prometheus text format.', 'text/plain') } }
   }, async (request, reply) => {
     await app.measureQueues().catch(() => {})
     return await reply.type(app.metrics.registry.contentType).send(await app.metrics.registry.metrics())

@@ -1,7 +1,7 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AppError } from '../src/errors.ts'
-import { JobParamsSchema, JobSchema, jobStates, problem, ref } from '../src/schemas.ts'
+import { JobParamsSchema, JobSchema, jobStates, ref } from '../src/schemas.ts'
 import { answerJob, preferHeader } from './answer.ts'
 import { filterMembers, oneOf, toFilter } from './job-filter.ts'
 import { jobResponses, refusals } from './responses.ts'
@@ -47,7 +47,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['jobs'],
       headers: preferHeader,
       params: JobParamsSchema,
-      response: { ...jobResponses, 404: problem('job_not_found, or with Prefer: wait of a failed job: object_not_found, bucket_not_found') }
+      response: jobResponses
     }
   }, async (request, reply) => {
     const job = await app.jobs.find(request.params.id, request.caller)

@@ -1,5 +1,6 @@
 import Type from 'typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { always } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.get('/openapi.yaml', {
@@ -7,7 +8,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'getOpenapi',
       summary: 'This document',
       tags: ['service'],
-      response: { 200: { description: 'OpenAPI 3.1.', content: { 'application/yaml': { schema: Type.String() } } } }
+      response: { ...always, 200: { description: 'OpenAPI 3.1.', content: { 'application/yaml': { schema: Type.String() } } } }
     }
   }, async (request, reply) => await reply.type('application/yaml').send(app.swagger({ yaml: true })))
 }

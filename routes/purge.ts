@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { PurgeBodySchema, ref } from '../src/schemas.ts'
 import { answerJob, callOf, listBodyLimit, startHeaders } from './answer.ts'
-import { jobResponses } from './responses.ts'
+import { startResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.post('/purge', {
@@ -14,7 +14,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['jobs'],
       headers: startHeaders,
       body: ref(PurgeBodySchema, 'what to purge'),
-      response: jobResponses
+      response: startResponses
     }
   }, async (request, reply) => await answerJob(request, reply, await app.jobs.purge(request.body, callOf(request)), 202))
 }

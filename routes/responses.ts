@@ -1,7 +1,7 @@
 import { JobSchema, problem, ref } from '../src/schemas.ts'
 
 /** What any request can meet, whatever it asks for. */
-const always = {
+export const always = {
   400: problem('invalid_request'),
   408: problem('request_timeout'),
   431: problem('headers_too_large'),
@@ -24,16 +24,32 @@ export const bodyRefusals = {
   415: problem('unsupported_media_type')
 }
 
-/** The responses of every route that starts a job, and may wait for it. */
-export const jobResponses = {
-  ...bodyRefusals,
+/** How a call that waits for a job can end. */
+const ends = {
   200: ref(JobSchema, 'The job; it succeeded in the time the caller gave it.'),
+  404: problem('with Prefer: wait, of a failed job: object_not_found, bucket_not_found'),
+  409: problem('with Prefer: wait, of a failed job: cancelled, target_not_ours'),
+  422: problem('with Prefer: wait, of a failed job: content_encoding_unsupported, redirect_unsupported, object_archived, purge_object_too_long'),
+  502: problem('with Prefer: wait, of a failed job: S3, NetStorage or Fast Purge refused or could not answer'),
+  504: problem('with Prefer: wait: not_finished (handling=strict), or of a failed job: S3, NetStorage or Fast Purge fell silent')
+}
+
+/** The responses of the route that shows a job, and may wait for it. */
+export const jobResponses = {
+  ...refusals,
+  ...ends,
+  200: ref(JobSchema, 'The job; with Prefer: wait, it succeeded.'),
+  202: ref(JobSchema, 'With Prefer: wait, the job as it is when that time is over.'),
+  400: problem('invalid_request, or with Prefer: wait of a failed job: key_not_mappable'),
+  404: problem('job_not_found, or with Prefer: wait of a failed job: object_not_found, bucket_not_found')
+}
+
+/** The responses of every route that starts a job, and may wait for it. */
+export const startResponses = {
+  ...bodyRefusals,
+  ...ends,
   202: ref(JobSchema, 'The job is stored and will be done.'),
   400: problem('invalid_request, key_not_mappable'),
   403: problem('forbidden, bucket_not_allowed, cp_code_not_allowed, host_not_allowed, proxy_without_tokens'),
-  404: problem('with Prefer: wait, of a failed job: object_not_found, bucket_not_found'),
-  409: problem('with Prefer: wait, of a failed job: cancelled, target_not_ours'),
-  422: problem('no_rule, idempotency_key_reused, or with Prefer: wait of a failed job: content_encoding_unsupported, redirect_unsupported, object_archived, purge_object_too_long'),
-  502: problem('with Prefer: wait, of a failed job: S3, NetStorage or Fast Purge refused or could not answer'),
-  504: problem('with Prefer: wait: not_finished (handling=strict), or of a failed job: S3, NetStorage or Fast Purge fell silent')
+  422: problem('no_rule, idempotency_key_reused, or with Prefer: wait of a failed job: content_encoding_unsupported, redirect_unsupported, object_archived, purge_object_too_long')
 }

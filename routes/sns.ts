@@ -3,9 +3,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { AppError } from '../src/errors.ts'
 import { problem } from '../src/schemas.ts'
+import { always } from './responses.ts'
 import { takeRawBodies } from './raw-body.ts'
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
+
+/** Only shown: messages are read with care by our own reader. */
+const MessageSchema = Type.Object({}, { additionalProperties: true, description: 'a message of Amazon SNS' })
 
 /** The HTTP(S) endpoint that an SNS topic is subscribed with. */
 const routes: FastifyPluginAsyncTypebox<{ basicAuth: string | undefined }> = async (app, { basicAuth }) => {
@@ -22,6 +26,7 @@ const routes: FastifyPluginAsyncTypebox<{ basicAuth: string | undefined }> = asy
   // A path with a slash at its end would be answered 404, which SNS takes for final.
   for (const url of ['/sns', '/sns/']) {
     app.post(url, {
+      config: { documentedBody: MessageSchema },
       schema: {
         operationId: 'receiveMessage',
         hide: url.endsWith('/'),
@@ -30,6 +35,7 @@ const routes: FastifyPluginAsyncTypebox<{ basicAuth: string | undefined }> = asy
         tags: ['events'],
         response: {
           200: { description: 'Taken, or nothing to do: SNS need not come again.', content: { 'text/plain': { schema: Type.String() } } },
+          ...always,
           400: problem('sns_malformed: final'),
           401: problem('unauthorized: SNS_BASIC_AUTH is set and was not presented'),
           403: problem('sns_refused: final'),

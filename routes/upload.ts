@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UploadBodySchema, ref } from '../src/schemas.ts'
 import { answerJob, callOf, startHeaders } from './answer.ts'
-import { jobResponses } from './responses.ts'
+import { startResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.post('/upload', {
@@ -13,7 +13,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       tags: ['jobs'],
       headers: startHeaders,
       body: ref(UploadBodySchema, 'what to upload'),
-      response: jobResponses
+      response: startResponses
     }
   }, async (request, reply) => await answerJob(request, reply, await app.jobs.upload(request.body, callOf(request)), 202))
 }

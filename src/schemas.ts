@@ -1,5 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { problemCodes } from './errors.ts'
+import { jobExample, objectExample, problemExample, purgeExamples, syncExamples, uploadExamples } from './examples.ts'
 
 const time = (description: string) => Type.String({ format: 'date-time', description })
 const words = <const T extends string[]>(values: T, description: string) =>
@@ -27,7 +28,7 @@ export const ProblemSchema = Type.Object({
   instance: Type.Optional(Type.String({ description: 'id of the request' })),
   errors: Type.Optional(Type.Array(Type.Object({ where: Type.String(), message: Type.String() }), { description: 'each fault of the request' })),
   job: Type.Optional(Type.Unsafe<object>(Type.Object({}, { description: 'the job that failed', additionalProperties: true })))
-}, { $id: 'Problem', description: 'RFC 9457 problem details' })
+}, { $id: 'Problem', description: 'RFC 9457 problem details', examples: [problemExample] })
 
 const PurgeRequestSchema = Type.Object({
   purgeId: Type.String(), supportId: Type.String(), count: Type.Integer(), acceptedAt: time('when Fast Purge accepted it')
@@ -81,7 +82,7 @@ export const JobSchema = Type.Object({
   purgedAt: Type.Optional(time('when its last purge was accepted')),
   finishedAt: Type.Optional(time('when it ended')),
   timeline: Type.Optional(Type.Array(Type.Object({ at: time('when'), step: Type.String(), detail: Type.String() }), { description: 'step by step; not in lists' }))
-}, { $id: 'Job', description: 'One request, from its acceptance to its end' })
+}, { $id: 'Job', description: 'One request, from its acceptance to its end', examples: [jobExample] })
 
 /** A job as callers see it. */
 export type Job = Omit<Static<typeof JobSchema>, 'error'> & { error?: Static<typeof ProblemSchema> }
@@ -118,7 +119,7 @@ export const SyncBodySchema = Type.Object({
   labels,
   onMissing: Type.Optional(words(['fail', 'delete'], 'when S3 has no such object')),
   purge: Type.Optional(PurgeWishSchema)
-}, { $id: 'SyncBody', ...strict })
+}, { $id: 'SyncBody', ...strict, examples: syncExamples })
 
 export const UploadBodySchema = Type.Object({
   bucket,
@@ -128,7 +129,7 @@ export const UploadBodySchema = Type.Object({
   force,
   labels,
   versionId: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, ...plain, description: 'this version of the object, not the newest' }))
-}, { $id: 'UploadBody', ...strict })
+}, { $id: 'UploadBody', ...strict, examples: uploadExamples })
 
 /** The four forms of a purge in one: exactly one of `key`, `urls`, `cpCodes` and `tags`. */
 export const PurgeBodySchema = Type.Object({
@@ -145,6 +146,7 @@ export const PurgeBodySchema = Type.Object({
 }, {
   $id: 'PurgeBody',
   ...strict,
+  examples: purgeExamples,
   description: 'what to purge in one way: `bucket` and `key` together, or `urls`, or `cpCodes`, or `tags`',
   oneOf: [{ required: ['bucket', 'key'] }, { required: ['urls'] }, { required: ['cpCodes'] }, { required: ['tags'] }],
   dependentRequired: { bucket: ['key'], key: ['bucket'], cpCode: ['key'], purge: ['key'] }
@@ -188,7 +190,7 @@ export const ObjectSchema = Type.Object({
     dueAt: Type.Optional(time('when it will be sent; absent = waits for a sync or purge of the object')),
     repeat: Type.Boolean({ description: 'the second purge, for which nobody waits' })
   }), { description: 'purges that are owed' })
-}, { $id: 'Object', description: 'What this service knows of one object at one target path' })
+}, { $id: 'Object', description: 'What this service knows of one object at one target path', examples: [objectExample] })
 
 /** A reference to a shared schema that keeps its static type. */
 export const ref = <T extends TSchema & { $id?: string }>(schema: T, description: string) =>

@@ -10,7 +10,7 @@ interface Header { required?: boolean, schema: object }
 interface Response { headers?: Record<string, { $ref: string }>, content?: Record<string, { schema: object }> }
 /** What `openapi.yaml` says, as far as answers are held to it. */
 export interface Document {
-  paths: Record<string, Record<string, { operationId: string, security?: object[], parameters?: Array<{ name: string, in: string, required?: boolean, schema: object }>, requestBody?: { content: Record<string, { schema: object }> }, responses: Record<string, Response> }>>
+  paths: Record<string, Record<string, { operationId: string, summary?: string, security?: object[], parameters?: Array<{ name: string, in: string, required?: boolean, schema: object }>, requestBody?: { content: Record<string, { schema: object }> }, responses: Record<string, Response> }>>
   components: { schemas: Record<string, object>, headers: Record<string, Header> }
 }
 

@@ -3,12 +3,20 @@ import type { SwaggerTransform, SwaggerTransformObject } from '@fastify/swagger'
 interface Header { description: string, required: boolean, schema: object }
 interface Operation { parameters?: Array<{ name?: string }>, responses?: Record<string, { headers?: Record<string, object> }> }
 
-/** Which scopes open an operation, from the same setting that is enforced. */
-export const describeTokens: SwaggerTransform = ({ schema, url, route }) => {
-  const { scope } = route.config ?? {}
-  if (scope === undefined) return { schema, url }
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the document says of a body that the route reads by itself. */
+    documentedBody?: object
+  }
+}
+
+/** Which scopes open an operation, from the same setting that is enforced, and what body it takes. */
+export const describeRoute: SwaggerTransform = ({ schema, url, route }) => {
+  const { scope, documentedBody } = route.config ?? {}
+  const body = documentedBody === undefined ? {} : { body: documentedBody }
+  if (scope === undefined) return { schema: { ...schema, ...body }, url }
   const security = [scope].flat().flatMap((each): Array<Record<string, string[]>> => [{ bearer: [each] }, { basic: [each] }])
-  return { schema: { ...schema, security }, url }
+  return { schema: { ...schema, ...body, security }, url }
 }
 
 const text = (description: string, required = true): Header => ({ description, required, schema: { type: 'string' } })

@@ -4,7 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fp from 'fastify-plugin'
 import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
-import { describeHeaders, describeTokens, headers } from './openapi-document.ts'
+import { describeHeaders, describeRoute, headers } from './openapi-document.ts'
 
 /** The schemas are the source: they validate and make `openapi.yaml` and, where there are pages, `/docs`. */
 export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
@@ -40,7 +40,7 @@ export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
         }
       }
     },
-    transform: describeTokens,
+    transform: describeRoute,
     transformObject: describeHeaders,
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) }
   })
