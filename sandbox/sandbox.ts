@@ -1,4 +1,4 @@
-import { startFastPurge } from './fast-purge/server.ts'
+import { startFastPurge, type FastPurgeOptions } from './fast-purge/server.ts'
 import { startNetStorage } from './netstorage/server.ts'
 import { toTopic } from './s3/notifications/destination.ts'
 import { startS3 } from './s3/server.ts'
@@ -15,14 +15,14 @@ export interface SandboxPorts { s3?: number, netstorage?: number, fastPurge?: nu
  * S3, NetStorage, Fast Purge and SNS on loopback, with one bucket, one upload account, one API client and one topic:
  * the bucket tells the topic of its changes. All names and secrets are invented.
  */
-export async function startSandbox (ports: SandboxPorts = {}, snsOptions: Omit<SnsOptions, 'port' | 'topics'> = {}) {
+export async function startSandbox (ports: SandboxPorts = {}, snsOptions: Omit<SnsOptions, 'port' | 'topics'> = {}, purgeOptions: Pick<FastPurgeOptions, 'scheme'> = {}) {
   const port = (value: number | undefined) => value === undefined ? {} : { port: value }
   const account = { keyName: 'sandbox-upload', key: 'sandbox-netstorage-key', cpCodes: [cpCode] }
   const client = { clientToken: 'sandbox-client-token', clientSecret: 'sandbox-client-secret', accessToken: 'sandbox-access-token' }
   const [s3, netstorage, fastPurge, sns] = await Promise.all([
     startS3(port(ports.s3)),
     startNetStorage({ accounts: [account], ...port(ports.netstorage) }),
-    startFastPurge({ clients: [client], hosts: ['www.example.com'], ...port(ports.fastPurge) }),
+    startFastPurge({ ...purgeOptions, clients: [client], hosts: ['www.example.com'], ...port(ports.fastPurge) }),
     startSns({ ...snsOptions, topics: [topicArn], ...port(ports.sns) })
   ])
   await s3.createBucket(bucket)

@@ -16,11 +16,12 @@ export interface ServiceProcess {
 /**
  * Starts the service with this environment alone: variables of ours that the shell happens to have are left out. Tap's
  * loader and coverage follow into it only where asked for: they cost a start again, and what is killed reports nothing.
+ * `before` is a module that runs first.
  */
-export function startProcess (env: Record<string, string>, { covered = false, script = '../src/server.ts' } = {}): ServiceProcess {
+export function startProcess (env: Record<string, string>, { covered = false, script = '../src/server.ts', before }: { covered?: boolean, script?: string, before?: URL } = {}): ServiceProcess {
   const ours = new Set([...Object.keys(EnvironmentSchema.properties), ...secrets.map(name => `${name}_FILE`)])
   const inherited = Object.entries(process.env).filter(([name]) => !ours.has(name) && !name.startsWith('AWS_'))
-  const child = spawn(process.execPath, [...(covered ? process.execArgv : []), fileURLToPath(new URL(script, import.meta.url))], {
+  const child = spawn(process.execPath, [...(covered ? process.execArgv : []), ...(before === undefined ? [] : ['--import', before.href]), fileURLToPath(new URL(script, import.meta.url))], {
     env: { ...Object.fromEntries(inherited), PORT: '0', LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })

@@ -20,6 +20,8 @@ export interface FastPurgeOptions {
   windowSeconds?: number
   maxBodyBytes?: number
   estimatedSeconds?: number
+  /** What clients sign: `https` where something in front ends TLS. */
+  scheme?: 'http' | 'https'
 }
 
 /** One request as it was answered. */
@@ -67,7 +69,7 @@ export async function startFastPurge (options: FastPurgeOptions): Promise<FastPu
   const log: PurgeLogEntry[] = []
   const faults = new Faults()
   const nonces = new Map<string, number>()
-  const { clients, windowSeconds = 30, maxBodyBytes = 50_000, estimatedSeconds = 5 } = options
+  const { clients, windowSeconds = 30, maxBodyBytes = 50_000, estimatedSeconds = 5, scheme = 'http' } = options
 
   const isReplay = (client: string, nonce: string): boolean => {
     for (const [known, at] of nonces) if (at < now() - 2 * windowSeconds * 1000) nonces.delete(known)
@@ -98,7 +100,7 @@ export async function startFastPurge (options: FastPurgeOptions): Promise<FastPu
     }
     if (fault?.status !== undefined) return send(fault.status, 'text/html', fault.body ?? '<html>forced</html>', fault.headers)
 
-    const gate = checkSignature({ method: request.method ?? '', scheme: 'http', host: request.headers.host ?? '', target, headers: request.headers, body }, { clients, nowMs: now(), windowSeconds, isReplay })
+    const gate = checkSignature({ method: request.method ?? '', scheme, host: request.headers.host ?? '', target, headers: request.headers, body }, { clients, nowMs: now(), windowSeconds, isReplay })
     if (gate !== undefined) {
       entry.detail = gate.detail
       return send(gate.status, 'application/problem+json', JSON.stringify({
@@ -106,7 +108,7 @@ export async function startFastPurge (options: FastPurgeOptions): Promise<FastPu
         title: gate.title,
         status: gate.status,
         detail: gate.detail,
-        instance: `http://${request.headers.host}${target}`,
+        instance: `${scheme}://${request.headers.host}${target}`,
         method: request.method,
         serverIp: '192.0.2.1',
         clientIp: '127.0.0.1',

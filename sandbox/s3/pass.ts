@@ -36,7 +36,9 @@ export class Behind {
 
   /** Passes a client's request; resolves when the head of the answer has gone out, the body follows. */
   async pass (request: IncomingMessage, response: ServerResponse, { fault, path, headers, answered }: PassOptions = {}): Promise<void> {
-    const outgoing = httpRequest({ host: '127.0.0.1', port: this.#port, method: request.method ?? 'GET', path: path ?? request.url ?? '/', headers: { ...request.headers, ...headers } })
+    // The server behind takes a name with dots in it for that of a bucket.
+    const host = `127.0.0.1:${this.#port}`
+    const outgoing = httpRequest({ host: '127.0.0.1', port: this.#port, method: request.method ?? 'GET', path: path ?? request.url ?? '/', headers: { ...request.headers, host, ...headers } })
     // A client that goes away in the middle of its body must not leave half a request waiting.
     response.once('close', () => { if (!request.complete) outgoing.destroy() })
     request.pipe(outgoing)
