@@ -20,6 +20,7 @@ import jobsRoutes from '../routes/jobs.ts'
 import objectsRoutes from '../routes/objects.ts'
 import openapiRoutes from '../routes/openapi.ts'
 import purgeRoutes from '../routes/purge.ts'
+import purgesRoutes from '../routes/purges.ts'
 import snsRoutes from '../routes/sns.ts'
 import streamsRoutes from '../routes/streams.ts'
 import syncRoutes from '../routes/sync.ts'
@@ -74,6 +75,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
     await app.register(syncRoutes)
     await app.register(uploadRoutes)
     await app.register(purgeRoutes)
+    await app.register(purgesRoutes)
     await app.register(jobsRoutes)
     await app.register(actingRoutes)
     await app.register(objectsRoutes)

@@ -66,6 +66,7 @@ export const objectExample = {
   owed: [{ object: url, type: 'url', network: 'production', action: 'invalidate', repeat: false }]
 }
 
+export const purgeExample = { id: '019a2b7d-0b48-7a11-9c3e-5d2f8a4b6c70', type: 'url', action: 'invalidate', network: 'production', edgegrid: 'default', objects: [url], count: 1, ...purged, jobIds: [id] }
 export const syncExamples = [object, { ...object, force: true, onMissing: 'delete', purge: { network: 'staging' }, labels: ['release-42'] }]
 export const uploadExamples = [{ ...object, versionId: '3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY' }]
 export const purgeExamples = [object, { urls: [url] }, { cpCodes: [654321], network: 'staging' }, { tags: ['news'], action: 'delete' }]

@@ -1,6 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { problemCodes } from './errors.ts'
-import { jobExample, objectExample, problemExample, purgeExamples, syncExamples, uploadExamples } from './examples.ts'
+import { jobExample, objectExample, problemExample, purgeExample, purgeExamples, syncExamples, uploadExamples } from './examples.ts'
 
 const time = (description: string) => Type.String({ format: 'date-time', description })
 const words = <const T extends string[]>(values: T, description: string) =>
@@ -16,6 +16,10 @@ export const JobParamsSchema = Type.Object({
 
 /** The states a job can be in. */
 export const jobStates = ['queued', 'uploading', 'settling', 'purging', 'held', 'succeeded', 'failed', 'cancelled'] as const
+/** What can be purged, how and where. */
+export const purgeTypes = ['url', 'cpcode', 'tag'] as const
+export const purgeActions = ['invalidate', 'delete'] as const
+export const purgeNetworks = ['production', 'staging'] as const
 /** The kinds of job there are. */
 export const jobKinds = ['sync', 'upload', 'purge'] as const
 
@@ -35,9 +39,9 @@ const PurgeRequestSchema = Type.Object({
 })
 
 const PurgeReportSchema = Type.Object({
-  by: words(['url', 'cpcode', 'tag'], 'what is purged'),
-  action: words(['invalidate', 'delete'], 'how'),
-  network: words(['production', 'staging'], 'where'),
+  by: words([...purgeTypes], 'what is purged'),
+  action: words([...purgeActions], 'how'),
+  network: words([...purgeNetworks], 'where'),
   objects: Type.Array(Type.Unsafe<string | number>({}), { description: 'URLs, CP codes or tags' }),
   requests: Type.Array(PurgeRequestSchema, { description: 'the accepted requests' }),
   purgeId: Type.Optional(Type.String({ description: 'of the last request' })),
@@ -93,8 +97,8 @@ const labels = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1
 const cpCode = Type.Optional(Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'storage CP code' }))
 const path = Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'NetStorage path below the CP code, raw, no leading slash' }))
 const force = Type.Optional(Type.Boolean({ description: 'upload even if the bytes are there already' }))
-const network = Type.Optional(words(['production', 'staging'], 'network of Fast Purge'))
-const action = Type.Optional(words(['invalidate', 'delete'], 'invalidate = ask the origin again, delete = drop'))
+const network = Type.Optional(words([...purgeNetworks], 'network of Fast Purge'))
+const action = Type.Optional(words([...purgeActions], 'invalidate = ask the origin again, delete = drop'))
 const objects = <T extends TSchema>(items: T, description: string) => Type.Array(items, { minItems: 1, maxItems: 10_000, description })
 const url = Type.String({ minLength: 1, maxLength: 8192 })
 const tag = Type.String({ minLength: 1, maxLength: 128 })
@@ -191,6 +195,23 @@ export const ObjectSchema = Type.Object({
     repeat: Type.Boolean({ description: 'the second purge, for which nobody waits' })
   }), { description: 'purges that are owed' })
 }, { $id: 'Object', description: 'What this service knows of one object at one target path', examples: [objectExample] })
+
+export const PurgeSchema = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  type: words([...purgeTypes], 'what was purged'),
+  action: words([...purgeActions], 'how'),
+  network: words([...purgeNetworks], 'where'),
+  edgegrid: Type.String({ description: 'name of the EdgeGrid credentials' }),
+  objects: Type.Array(Type.Unsafe<string | number>({}), { description: 'URLs, ARLs, CP codes or tags' }),
+  count: Type.Integer({ description: 'how many objects the request had' }),
+  purgeId: Type.String({ description: 'Akamai\'s id of the purge' }),
+  supportId: Type.String({ description: 'what Akamai\'s support asks for' }),
+  acceptedAt: time('when Fast Purge accepted it'),
+  jobIds: Type.Array(Type.String({ format: 'uuid' }), { description: 'the jobs that waited for it; none for the second purge after an upload' })
+}, { $id: 'Purge', description: 'One request that Fast Purge accepted', examples: [purgeExample] })
+
+/** An accepted request as callers see it. */
+export type Purge = Static<typeof PurgeSchema>
 
 /** A reference to a shared schema that keeps its static type. */
 export const ref = <T extends TSchema & { $id?: string }>(schema: T, description: string) =>

@@ -4,6 +4,7 @@ import { demand, demandBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
 import { createActs } from '../jobs/acting/acts.ts'
+import { onlyOf, selectPurges, toPurge, type PurgeFilter } from '../jobs/debts/history.ts'
 import { createFeed } from '../jobs/follow/feed.ts'
 import { createFollowAll } from '../jobs/follow/follow-all.ts'
 import { followJob } from '../jobs/follow/follow-job.ts'
@@ -11,13 +12,14 @@ import type { Listener } from '../jobs/follow/listener.ts'
 import { repeatable } from '../jobs/idempotency.ts'
 import { toJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
+import { readTokens } from '../jobs/purge/limits/buckets.ts'
 import { createQueue } from '../jobs/queue.ts'
 import { createRequests } from '../jobs/requests.ts'
 import { findStrays } from '../jobs/lanes/wake-queues.ts'
 import { describePlace, describeUnknown, type Whereabouts } from '../jobs/whereabouts/describe.ts'
 import { findObject } from '../jobs/whereabouts/find.ts'
 import type { Refusal } from './reload.ts'
-import type { Job, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
+import type { Job, Purge, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import type { JobRow } from '../store/tables.ts'
 
 /** Who asks, and whether the request may be repeated. */
@@ -48,6 +50,8 @@ export interface Jobs {
   followAll: (caller: Caller, after: number | undefined, open: () => Listener) => Promise<void>
   /** Where an object is. */
   whereIs: (bucket: string, key: string, caller: Caller) => Promise<Whereabouts>
+  /** Accepted requests. A caller that is limited to buckets has to name one of its jobs, and sees what that wanted. */
+  purges: (filter: PurgeFilter, caller: Caller) => Promise<Purge[]>
   /** Each check by its name, with what is wrong. */
   health: () => Promise<{ ready: boolean, checks: Array<{ name: string, ok: boolean, detail?: string }> }>
 }
@@ -122,6 +126,13 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       }
     }, id, after, open),
     followAll: async (caller, after, open) => { await followAll(row => maySee(caller, row), after, open) },
+    async purges (filter, caller) {
+      if (caller.buckets !== undefined && filter.jobId === undefined) throw new AppError('forbidden', `The token "${caller.token}" is limited to buckets: name one of its jobs by "job".`)
+      const job = caller.buckets === undefined ? undefined : await queue.find(filter.jobId as string)
+      if (caller.buckets !== undefined && (job === undefined || !maySee(caller, job))) return []
+      const { rows } = await selectPurges(filter).execute(store.kysely)
+      return rows.map(row => job === undefined ? toPurge(row) : onlyOf(job, toPurge(row)))
+    },
     async whereIs (bucket, key, caller) {
       demandBucket(caller, bucket)
       const { jobs, places } = await findObject(store.kysely, bucket, key)
@@ -153,6 +164,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       app.metrics.queueDepth.set({ queue: name }, Number(depth))
       app.metrics.oldestWaiting.set({ queue: name }, oldest === null ? 0 : Math.max(0, (now().getTime() - oldest.getTime()) / 1000))
     }
+    for (const [type, tokens] of await readTokens(store.kysely, config.purge.budget, now())) app.metrics.purgeTokens.set({ type }, tokens)
   })
 }, { name: 'jobs', dependencies: ['clients', 'reload', 'work'] })
 

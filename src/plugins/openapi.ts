@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fp from 'fastify-plugin'
-import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
+import { JobSchema, ObjectSchema, ProblemSchema, PurgeBodySchema, PurgeSchema, SyncBodySchema, UploadBodySchema } from '../schemas.ts'
 import { describeHeaders, describeRoute, headers } from './openapi-document.ts'
 
 /** The schemas are the source: they validate and make `openapi.yaml` and, where there are pages, `/docs`. */
@@ -11,7 +11,7 @@ export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
   const options = { allErrors: true, useDefaults: true, strict: false }
   const strict = addFormats.default(new Ajv2020(options))
   const coercing = addFormats.default(new Ajv2020({ ...options, coerceTypes: 'array' }))
-  for (const schema of [ProblemSchema, JobSchema, ObjectSchema, SyncBodySchema, UploadBodySchema, PurgeBodySchema]) {
+  for (const schema of [ProblemSchema, JobSchema, ObjectSchema, PurgeSchema, SyncBodySchema, UploadBodySchema, PurgeBodySchema]) {
     app.addSchema(schema)
     strict.addSchema(schema)
     coercing.addSchema(schema)
@@ -31,7 +31,7 @@ export default fp<{ hasPages: boolean }>(async (app, { hasPages }) => {
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
       },
       servers: [{ url: '/' }],
-      tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'events', description: 'how S3 tells of changes' }, { name: 'service', description: 'health, metrics and this document' }],
+      tags: [{ name: 'jobs', description: 'start work and follow it' }, { name: 'objects', description: 'what is known of an object' }, { name: 'purges', description: 'what was sent to Fast Purge' }, { name: 'events', description: 'how S3 tells of changes' }, { name: 'service', description: 'health, metrics and this document' }],
       components: {
         headers,
         securitySchemes: {

@@ -38,6 +38,7 @@ const table: Record<string, Scope[]> = {
   listJobs: ['read'],
   getJob: ['read'],
   getObjects: ['read'],
+  listPurges: ['read'],
   retryJob: ['admin', 'sync', 'upload', 'purge'],
   cancelJob: ['admin', 'sync', 'upload', 'purge'],
   releaseJob: ['admin'],

@@ -1,7 +1,7 @@
-import { sql, type Kysely } from 'kysely'
+import { sql, type RawBuilder, type Selectable } from 'kysely'
 import type { Store } from '../../store/store.ts'
-import type { DebtRow, PurgesTable, Tables } from '../../store/tables.ts'
-import type { Selectable } from 'kysely'
+import type { DebtRow, JobRow, PurgesTable } from '../../store/tables.ts'
+import type { Purge } from '../../schemas.ts'
 import { idAt, slackMs } from '../job.ts'
 
 /** A request that Fast Purge accepted, as the database returns it. */
@@ -15,6 +15,10 @@ export interface PurgeFilter {
   /** A URL, ARL or tag, or a CP code as text. */
   object?: string
   jobId?: string
+  /** Sent for a job of this bucket, of this key, with this label. */
+  bucket?: string
+  key?: string
+  label?: string
   since?: Date
   until?: Date
   /** Only requests older than this id: the cursor. */
@@ -26,12 +30,15 @@ const networks = ['production', 'staging'] as const
 const actions = ['invalidate', 'delete'] as const
 const types = ['url', 'cpcode', 'tag'] as const
 
+type Conditions = Array<RawBuilder<unknown>>
+const all = (conditions: Conditions) => sql.join([sql`true`, ...conditions], sql` and `)
+
 /**
- * The requests that match, newest first. Each filter has an index in the order of the ids: by object and by job the
- * narrower one is used, and otherwise each combination of network, action and type is read from its own end.
+ * The requests that match, newest first. By object or by job the few that there are come from an index of their own;
+ * else each combination of network, action and type is read from its own end.
  */
-export function selectPurges (kysely: Kysely<Tables>, filter: PurgeFilter) {
-  const { object, jobId, since, until, after, limit } = filter
+export function selectPurges (filter: PurgeFilter): RawBuilder<PurgeRow> {
+  const { object, since, until, after, limit } = filter
   // Ids begin with their time, so they bound the search; clocks that differ are why the times decide in the end.
   const bounds = [
     ...(since === undefined ? [] : [sql`id >= ${idAt(since.getTime() - slackMs)} and accepted_at >= ${since}::timestamptz`]),
@@ -39,18 +46,63 @@ export function selectPurges (kysely: Kysely<Tables>, filter: PurgeFilter) {
     ...(after === undefined ? [] : [sql`id < ${after}`])
   ]
   const kind = (['network', 'action', 'type'] as const).flatMap(name => filter[name] === undefined ? [] : [sql`${sql.ref(name)} = ${filter[name]}`])
-  const job = jobId === undefined ? [] : [sql`job_ids @> array[${jobId}]::uuid[]`]
-  const newest = (from: typeof bounds[0], conditions: typeof bounds) =>
-    sql<PurgeRow>`select purges.* from ${from} where ${sql.join([sql`true`, ...conditions], sql` and `)} order by id desc limit ${limit}`
+  const jobs = ofJobs(filter)
+  const newest = (from: Conditions[0], conditions: Conditions) =>
+    sql<PurgeRow>`select purges.* from ${from} where ${all(conditions)} order by id desc limit ${limit}`
   if (object !== undefined) {
     const named = sql`(select request_id as id from purge_objects where object_hash = hashtextextended(${object}, 0)) as named join purges using (id)`
-    return newest(named, [...bounds, ...kind, ...job, sql`(objects @> jsonb_build_array(${object}::text) or type = 'cpcode')`])
+    return newest(named, [...bounds, ...kind, ...jobs, sql`(objects @> jsonb_build_array(${object}::text) or type = 'cpcode')`])
   }
-  if (jobId !== undefined) return newest(sql`purges`, [...bounds, ...kind, ...job])
-  const pick = <T extends string>(all: readonly T[], one: T | undefined) => one === undefined ? all : [one]
+  // OFFSET keeps this from being searched in the order of the ids, which takes long where few match.
+  if (jobs.length > 0 || filter.bucket !== undefined) {
+    return newest(jobs.length === 0 ? sql`purges` : sql`(select * from purges where ${all(jobs)} offset 0) as purges`, [...bounds, ...kind, ...ofBucket(filter)])
+  }
+  if (kind.length === 0) return newest(sql`purges`, bounds)
+  const pick = <T extends string>(every: readonly T[], one: T | undefined) => one === undefined ? every : [one]
   const each = pick(networks, filter.network).flatMap(network => pick(actions, filter.action).flatMap(action => pick(types, filter.type).map(type =>
     sql`(${newest(sql`purges`, [sql`network = ${network} and action = ${action} and type = ${type}`, ...bounds])})`)))
   return sql<PurgeRow>`select * from (${sql.join(each, sql` union all `)}) as purges order by id desc limit ${limit}`
+}
+
+/** What narrows a list down to a few jobs. */
+function ofJobs ({ jobId, bucket, key, label }: PurgeFilter): Conditions {
+  const named = [
+    ...(key === undefined ? [] : [sql`key = ${key}`]),
+    ...(bucket === undefined ? [] : [sql`bucket = ${bucket}`]),
+    ...(label === undefined ? [] : [sql`id in (select job_id from job_labels where label = ${label})`])
+  ]
+  return [
+    ...(jobId === undefined ? [] : [sql`job_ids @> array[${jobId}]::uuid[]`]),
+    ...(key === undefined && label === undefined ? [] : [sql`job_ids && array(select id from jobs where ${all(named)})`])
+  ]
+}
+
+/** A bucket alone is in so many jobs that the requests are looked at one by one. */
+function ofBucket ({ bucket, key, label }: PurgeFilter): Conditions {
+  return bucket === undefined || key !== undefined || label !== undefined ? [] : [sql`exists (select from jobs where jobs.id = any(job_ids) and bucket = ${bucket})`]
+}
+
+/** An accepted request as callers see it. */
+export function toPurge (row: PurgeRow): Purge {
+  return {
+    id: row.id,
+    type: row.type,
+    action: row.action,
+    network: row.network,
+    edgegrid: row.edgegrid,
+    objects: row.objects,
+    count: row.count,
+    purgeId: row.purge_id,
+    supportId: row.support_id,
+    acceptedAt: row.accepted_at.toISOString(),
+    jobIds: row.job_ids
+  }
+}
+
+/** As much of a request as concerns one job. */
+export function onlyOf ({ id, purge, purged }: JobRow, request: Purge): Purge {
+  const wanted = new Set([...purge?.objects ?? [], ...purged?.escalated?.cpCodes ?? []])
+  return { ...request, objects: request.objects.filter(object => wanted.has(object)), jobIds: [id] }
 }
 
 const dropAtOnce = 200

@@ -1,5 +1,7 @@
-import { newBucket, refill, type BucketName, type TokenBucket } from '../../../purge/budget.ts'
+import type { Kysely, Selectable } from 'kysely'
+import { documentedLimits, newBucket, refill, spendable, type BucketName, type TokenBucket } from '../../../purge/budget.ts'
 import type { Tx } from '../../../store/store.ts'
+import type { PurgeBucketsTable, Tables } from '../../../store/tables.ts'
 
 /** The token buckets of one credential, locked until the transaction ends and counted up to its moment. */
 export type Buckets = Map<BucketName, TokenBucket>
@@ -8,18 +10,29 @@ export type Buckets = Map<BucketName, TokenBucket>
 export async function lockBuckets (tx: Tx, edgegrid: string, names: BucketName[], budget: number, now: Date): Promise<Buckets> {
   const rows = await tx.kysely.selectFrom('purge_buckets').selectAll()
     .where('edgegrid', '=', edgegrid).where('bucket', 'in', names).orderBy('bucket').forUpdate().execute()
-  const known = new Map(rows.map(row => [row.bucket, refill({
-    size: row.size,
-    perSecond: row.per_second,
-    own: row.own,
-    level: row.level,
-    foreignPerSecond: row.foreign_per_second,
-    foreignBurst: row.foreign_burst,
-    at: row.at,
-    seenAt: row.seen_at,
-    heldUntil: row.held_until
-  }, budget, now)]))
+  const known = new Map(rows.map(row => [row.bucket, refill(toBucket(row), budget, now)]))
   return new Map(names.map(name => [name, known.get(name) ?? newBucket(name, budget, now)]))
+}
+
+const toBucket = (row: Selectable<PurgeBucketsTable>): TokenBucket => ({
+  size: row.size,
+  perSecond: row.per_second,
+  own: row.own,
+  level: row.level,
+  foreignPerSecond: row.foreign_per_second,
+  foreignBurst: row.foreign_burst,
+  at: row.at,
+  seenAt: row.seen_at,
+  heldUntil: row.held_until
+})
+
+/** What may be spent of each bucket now; of several accounts, the least. */
+export async function readTokens (kysely: Kysely<Tables>, budget: number, now: Date): Promise<Map<BucketName, number>> {
+  const rows = await kysely.selectFrom('purge_buckets').selectAll().execute()
+  return new Map((Object.keys(documentedLimits) as BucketName[]).map(name => {
+    const buckets = rows.filter(row => row.bucket === name).map(row => refill(toBucket(row), budget, now))
+    return [name, Math.min(...(buckets.length === 0 ? [newBucket(name, budget, now)] : buckets).map(spendable))]
+  }))
 }
 
 /** Writes buckets back. */

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { callIn, owe, priorities, restPriority } from '../../src/jobs/debts/owe.ts'
-import { embedded } from '../../src/store/embedded.ts'
-import { makeDataDir } from '../data-dir.ts'
-import { letPass, oweByEvent, purge, purgeJob, startRig, until, url, urls } from './purge/rig.ts'
+import { callIn, owe, priorities, restPriority } from '../../../src/jobs/debts/owe.ts'
+import { embedded } from '../../../src/store/embedded.ts'
+import { makeDataDir } from '../../data-dir.ts'
+import { letPass, oweByEvent, purge, purgeJob, startRig, until, url, urls } from '../purge/rig.ts'
 
 const log = { info () {}, warn () {}, error () {} }
 const store = await embedded({ dir: await makeDataDir(t), log })
