@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net'
 
 /** What befalls the next request; the script is empty again when all are used up. */
 export type Act =
-  /** Passes the answer on up to this byte of its body, then resets the connection, or falls silent. */
-  | { after: number, then: 'reset' | 'silence' }
+  /** Passes the answer on up to this byte of its body, then resets the connection, not before `when`, or falls silent. */
+  | { after: number, then: 'reset' | 'silence', when?: Promise<void> }
   /** Answers itself. */
   | { status: number, headers?: Record<string, string>, body?: string }
   /** Passes the request on without these headers. */
@@ -54,13 +54,17 @@ function forward (upstream: string, incoming: IncomingMessage, response: ServerR
   incoming.pipe(request({ hostname, port, path: incoming.url, method: incoming.method, headers, agent: false }, (answer) => {
     response.writeHead(answer.statusCode ?? 502, answer.headers)
     if (typeof act !== 'object' || !('after' in act)) answer.pipe(response)
-    else answer.on('data', breakOff(response, act.after, act.then))
+    else answer.on('data', breakOff(response, act))
   }))
 }
 
 /** Lets `after` bytes through and waits until they have left, so that the reset does not overtake them. */
-function breakOff (response: ServerResponse, after: number, then: 'reset' | 'silence'): (chunk: Buffer) => void {
+function breakOff (response: ServerResponse, { after, then, when }: Extract<Act, { after: number }>): (chunk: Buffer) => void {
   let left = after
+  const reset = async () => {
+    await when
+    setTimeout(() => response.socket?.resetAndDestroy(), 20)
+  }
   return (chunk) => {
     if (left < 0) return
     const part = chunk.subarray(0, left)
@@ -68,7 +72,7 @@ function breakOff (response: ServerResponse, after: number, then: 'reset' | 'sil
     if (left > 0) response.write(part)
     else {
       left = -1
-      response.write(part, () => then === 'reset' && setTimeout(() => response.socket?.resetAndDestroy(), 20))
+      response.write(part, () => { if (then === 'reset') void reset() })
     }
   }
 }
