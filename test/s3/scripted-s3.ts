@@ -59,12 +59,9 @@ function forward (upstream: string, incoming: IncomingMessage, response: ServerR
 }
 
 /** Lets `after` bytes through and waits until they have left, so that the reset does not overtake them. */
-function breakOff (response: ServerResponse, { after, then, when }: Extract<Act, { after: number }>): (chunk: Buffer) => void {
+function breakOff (response: ServerResponse, { after, then, when = Promise.resolve() }: Extract<Act, { after: number }>): (chunk: Buffer) => void {
   let left = after
-  const reset = async () => {
-    await when
-    setTimeout(() => response.socket?.resetAndDestroy(), 20)
-  }
+  const reset = () => { setTimeout(() => response.socket?.resetAndDestroy(), 20) }
   return (chunk) => {
     if (left < 0) return
     const part = chunk.subarray(0, left)
@@ -72,7 +69,7 @@ function breakOff (response: ServerResponse, { after, then, when }: Extract<Act,
     if (left > 0) response.write(part)
     else {
       left = -1
-      response.write(part, () => { if (then === 'reset') void reset() })
+      response.write(part, () => { if (then === 'reset') when.then(reset, reset) })
     }
   }
 }
