@@ -22,6 +22,8 @@ export interface Config {
   purge: { delayMs: number, repeatMs: number, budget: number, coalesceMs: number, cpCodesPerHour: number, escalateMs: number }
   /** Ceilings per storage group, over all replicas. */
   budgets: { writesPerSecond: number, readsPerSecond: number }
+  digest: 'trailer' | 'prehash'
+  minRewriteMs: number
   verifyTimeoutMs: number
   concurrency: number
   stallTimeoutMs: number
@@ -89,6 +91,8 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
       escalateMs: e.PURGE_ESCALATE_SECONDS * 1000
     },
     budgets: { writesPerSecond: e.NS_WRITES_PER_SECOND, readsPerSecond: e.NS_READS_PER_SECOND },
+    digest: e.NS_DIGEST,
+    minRewriteMs: e.NS_MIN_REWRITE_SECONDS * 1000,
     verifyTimeoutMs: e.VERIFY_TIMEOUT_SECONDS * 1000,
     concurrency: e.UPLOAD_CONCURRENCY,
     stallTimeoutMs: e.STALL_TIMEOUT_SECONDS * 1000,

@@ -35,6 +35,8 @@ export const EnvironmentSchema = Type.Object({
   NS_CP_CODES: text('comma list of further storage CP codes that requests may name', { pattern: '^[0-9, ]*$' }),
   NS_WRITES_PER_SECOND: count('ceiling of uploads and deletes per storage group and second, over all replicas; after a start or a refusal fewer, then more again (above 10000: no ceiling)', 25, 1_000_000, 1),
   NS_READS_PER_SECOND: count('the same for `stat` and other questions', 400, 1_000_000, 1),
+  NS_DIGEST: choice('for bodies whose MD5 is not known: `trailer` (hash while streaming, signed trailer) or `prehash` (read twice)', ['trailer', 'prehash'], 'trailer'),
+  NS_MIN_REWRITE_SECONDS: seconds('least time between two uploads to one path: faster overwrites may never settle on the replicas', 5),
   VERIFY_TIMEOUT_SECONDS: seconds('how long `stat` may lag before an upload counts as unverified', 120, 1),
   UPLOAD_CONCURRENCY: count('objects copied at once per process', 8, 256, 1),
   STALL_TIMEOUT_SECONDS: seconds('silence that ends an attempt', 30, 1),

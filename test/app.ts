@@ -19,6 +19,7 @@ export function testConfig (changes: Record<string, string> = {}): Config {
     PURGE_URLS: 'https://www.example.com/{key}',
     PURGE_DELAY_SECONDS: '0',
     NS_WRITES_PER_SECOND: '1000000',
+    NS_MIN_REWRITE_SECONDS: '0',
     NS_READS_PER_SECOND: '1000000',
     LOG_LEVEL: 'silent',
     ...changes

@@ -70,6 +70,8 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     limits: config.rules.current,
     purgeDelayMs: config.purge.delayMs,
     purgeRepeat: config.purge.repeatMs > 0,
+    digest: config.digest,
+    minRewriteMs: config.minRewriteMs,
     verifyTimeoutMs: config.verifyTimeoutMs,
     retryMs: config.retryMs,
     deleteLimitPerMinute: config.deleteLimitPerMinute,

@@ -2,7 +2,7 @@ import { type AppError, toAppError, toProblem } from '../../errors.ts'
 import type { NetStorageClient } from '../../netstorage/client.ts'
 import type { S3Objects } from '../../s3/objects.ts'
 import type { Store } from '../../store/store.ts'
-import { copyObject, Held } from './copy-object.ts'
+import { copyObject, Held, PutOff } from './copy-object.ts'
 import { Cancelled, endCancelled } from '../acting/cancel.ts'
 import { createBatches } from './batches.ts'
 import { takeDelete } from './delete-brake.ts'
@@ -32,6 +32,8 @@ export interface SyncOptions {
   purgeDelayMs: number
   purgeRepeat: boolean
   verifyTimeoutMs: number
+  digest: 'trailer' | 'prehash'
+  minRewriteMs: number
   retryMs: number
   /** How many deletes events may cause within a minute. */
   deleteLimitPerMinute: number
@@ -76,8 +78,8 @@ export function createSyncObject (options: SyncOptions) {
     const { work, ledger } = await batches.claim({ wakeUp, target })
     if (work === undefined) return false
     const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
-    if (paused !== undefined) return await putOff(work, wakeUp, target, pausedMs())
-    if (!await slot.take()) return await putOff(work, wakeUp, target, 0)
+    if (paused !== undefined) return await putOff(work, wakeUp, target, new PutOff(paused, { waitMs: pausedMs() }))
+    if (!await slot.take()) return await putOff(work, wakeUp, target, new PutOff('no slot came free', {}))
     const startedAt = performance.now()
     const lease = cancellable(work.doer.id, given)
     let uploadedMtime: number | undefined
@@ -92,6 +94,10 @@ export function createSyncObject (options: SyncOptions) {
         ledger,
         lease,
         verifyTimeoutMs: options.verifyTimeoutMs,
+        digest: options.digest,
+        minRewriteMs: options.minRewriteMs,
+        isExpress: slot.isExpress,
+        now,
         markPending: async () => { await batches.markPending({ lane: wakeUp.lane, target, work }) },
         takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute),
         onUpload (mtime) { uploadedMtime = mtime },
@@ -105,6 +111,7 @@ export function createSyncObject (options: SyncOptions) {
       return again
     } catch (error) {
       slot.release()
+      if (error instanceof PutOff) return await putOff(work, wakeUp, target, error)
       if (!(error instanceof Cancelled)) return await fail(error, work, wakeUp, target, given, uploadedMtime)
       return await store.withTx(async tx => {
         await endCancelled(store.boss, tx, work.doer, now())
@@ -116,13 +123,13 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /**
-   * A lane of a paused bucket looks again later, since other buckets share its queue; one that found no slot is given
-   * back, since another replica may have one. Nothing of it counts as an attempt.
+   * Gives a lane back without an attempt less: its bucket is paused, and others share its queue; it found no slot, and
+   * another replica may have one; or the copy itself said so.
    */
-  async function putOff (work: Work, wakeUp: WakeUp, target: string, ms: number): Promise<boolean> {
+  async function putOff (work: Work, wakeUp: WakeUp, target: string, { waitMs, priority, message }: PutOff): Promise<boolean> {
     return await store.withTx(async tx => {
-      await requeue(tx, work, now(), ms === 0 ? null : new Date(now().getTime() + ms), work.doer.error ?? undefined, false)
-      return await release(store.boss, tx, target, [wakeUp])
+      await requeue(tx, work, now(), waitMs === 0 ? null : new Date(now().getTime() + waitMs), work.doer.error ?? undefined, false, message)
+      return await release(store.boss, tx, target, [wakeUp], priority)
     })
   }
 

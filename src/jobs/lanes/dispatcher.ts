@@ -8,6 +8,9 @@ import { defaultHeartbeatSeconds, listQueues, openQueues } from './wake-queues.t
 /** The part of the heartbeat after which a worker no longer trusts its own lease. */
 const leaseShare = 0.85
 const idleMs = 250
+/** So many small objects that have just changed overtake a backlog, beside those that are copied in order. */
+const expressSlots = 2
+const expressEveryMs = 100
 
 /** A worker's right to a lane: it ends when the heartbeat was not heard in time, whatever the worker believes. */
 export interface Lease {
@@ -66,9 +69,12 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
   let again = false
   /** The last look found as much as it had room for. */
   let hasMore = false
-  const slots = createSlots({ count: concurrency, onRelease: () => { if (hasMore) kick() } })
+  const onRelease = (): void => { if (hasMore) kick() }
+  const slots = createSlots({ count: concurrency, onRelease })
+  const express = createSlots({ count: expressSlots, isExpress: true, onRelease })
+  let overtookAt = -Infinity
 
-  function start (wakeUp: WakeUp, target: string, heardAt: number): void {
+  function start (wakeUp: WakeUp, target: string, heardAt: number, slot: Slot): void {
     const abort = new AbortController()
     const entry = { wakeUp, abort, heardAt, done: Promise.resolve() }
     const lease: Lease = {
@@ -78,7 +84,6 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
         abort.signal.throwIfAborted()
       }
     }
-    const slot = slots.create()
     active.set(wakeUp.id, entry)
     entry.done = run(wakeUp, target, lease, slot)
       .then(calledAgain => { hasMore ||= calledAgain === true })
@@ -102,7 +107,20 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
       const heardAt = performance.now()
       const wakeUps = await fetchWakeUps(store, target, room)
       hasMore ||= wakeUps.length === room
-      for (const wakeUp of wakeUps) start(wakeUp, target, heardAt)
+      for (const wakeUp of wakeUps) start(wakeUp, target, heardAt, slots.create())
+    }
+    if (hasMore) await overtake()
+  }
+
+  /** Where work waits, what came last does not wait behind it. */
+  async function overtake (): Promise<void> {
+    const heardAt = performance.now()
+    if (heardAt - overtookAt < expressEveryMs) return
+    overtookAt = heardAt
+    for (const target of served) {
+      const room = express.room()
+      if (room <= 0 || stopping || isPaused(target)) continue
+      for (const wakeUp of await fetchWakeUps(store, target, room, 'express')) start(wakeUp, target, heardAt, express.create())
     }
   }
 
@@ -153,6 +171,7 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
     async stop (ms) {
       stopping = true
       slots.close()
+      express.close()
       clearTimeout(timer)
       await fetching
       const all = Promise.all([...active.values()].map(async entry => { await entry.done }))

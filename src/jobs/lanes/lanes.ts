@@ -41,12 +41,12 @@ export interface Work {
 
 /**
  * Stores a wake-up for each lane. There is at most one waiting wake-up a lane; one that waits for a later attempt is
- * called earlier when `now` is set.
+ * called earlier when no `startAfter` is given.
  */
-export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string, lane: string }>, startAfter?: Date): Promise<void> {
+export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string, lane: string }>, { startAfter, priority }: { startAfter?: Date, priority?: number } = {}): Promise<void> {
   for (const target of new Set(lanes.map(each => each.target))) {
     const wanted = [...new Set(lanes.filter(each => each.target === target).map(each => each.lane))]
-    const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }) }))
+    const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }), ...(priority === undefined ? {} : { priority }) }))
     await boss.insert(queueOf(target), jobs, { db: tx.db })
     if (startAfter !== undefined) continue
     const late = await sql<{ singleton_key: string }>`
@@ -138,7 +138,7 @@ export async function advance (tx: Tx, doerId: string, assignments: ReturnType<t
  * one. Throws LeaseLost if a wake-up was taken over meanwhile; then the whole transaction must not happen. Returns
  * whether something can be done at once.
  */
-export async function release (boss: PgBoss, tx: Tx, target: string, wakeUps: WakeUp[]): Promise<boolean> {
+export async function release (boss: PgBoss, tx: Tx, target: string, wakeUps: WakeUp[], priority?: number): Promise<boolean> {
   const done = await boss.complete(queueOf(target), wakeUps.map(({ id, retryCount }) => ({ id, retryCount })), null, { db: tx.db })
   const { settled } = done as unknown as Settled
   const lost = wakeUps.find(({ id }) => !settled.includes(id))
@@ -147,16 +147,16 @@ export async function release (boss: PgBoss, tx: Tx, target: string, wakeUps: Wa
     .where('lane', 'in', wakeUps.map(each => each.lane)).where('state', '=', 'queued').where('merged_into', 'is', null).execute()
   const calls = [...Map.groupBy(waiting, row => row.lane as string)].map(([lane, rows]) => ({ target, lane, at: Math.min(...rows.map(row => row.next_attempt_at?.getTime() ?? 0)) }))
   const atOnce = calls.filter(({ at }) => at === 0)
-  if (atOnce.length > 0) await wake(boss, tx, atOnce)
-  for (const call of calls) if (call.at !== 0) await wake(boss, tx, [call], new Date(call.at))
+  if (atOnce.length > 0) await wake(boss, tx, atOnce, priority === undefined ? {} : { priority })
+  for (const call of calls) if (call.at !== 0) await wake(boss, tx, [call], { startAfter: new Date(call.at) })
   return atOnce.length > 0
 }
 
 /** Gives the work back to the queue. `countsAttempt` is false where the failure says nothing about the job. */
-export async function requeue (tx: Tx, work: Work, now: Date, at: Date | null, problem: Problem | undefined, countsAttempt: boolean): Promise<void> {
+export async function requeue (tx: Tx, work: Work, now: Date, at: Date | null, problem: Problem | undefined, countsAttempt: boolean, words = problem?.detail ?? 'given back'): Promise<void> {
   await advance(tx, work.doer.id, sql`state = 'queued', attempts = ${countsAttempt ? work.doer.attempts : work.doer.attempts - 1},
     error = ${problem === undefined ? null : JSON.stringify(problem)}::jsonb, next_attempt_at = ${at}::timestamptz,
-    timeline = timeline || ${step(now, 'queued', problem?.detail ?? 'given back')}::jsonb`)
+    timeline = timeline || ${step(now, 'queued', words)}::jsonb`)
 }
 
 /** The end of a failed job, or of one that is held for an operator. */

@@ -1,5 +1,7 @@
 /** The right to copy one object now: there are only so many. */
 export interface Slot {
+  /** For small objects only. */
+  isExpress: boolean
   /** Resolves once the slot is there; false if none came free in time. */
   take: () => Promise<boolean>
   /** Gives it back, or the wait for it up. Further calls do nothing. */
@@ -18,6 +20,8 @@ export interface Slots {
 
 export interface SlotsOptions {
   count: number
+  /** Slots for what has just changed and is small, beside those for everything. */
+  isExpress?: boolean
   /** How long a lane waits for a slot before it is given back (2000). */
   patienceMs?: number
   /** Called when there may be room. */
@@ -33,7 +37,7 @@ const mostAhead = 64
  * as many as were done within the last moments. Where large objects take their time, none is: another replica may be
  * free.
  */
-export function createSlots ({ count, patienceMs = 2000, onRelease }: SlotsOptions): Slots {
+export function createSlots ({ count, isExpress = false, patienceMs = 2000, onRelease }: SlotsOptions): Slots {
   let free = count
   let outstanding = 0
   let isClosed = false
@@ -51,7 +55,7 @@ export function createSlots ({ count, patienceMs = 2000, onRelease }: SlotsOptio
   return {
     room () {
       const since = performance.now() - recentMs
-      const ahead = Math.min(mostAhead, ended.filter(at => at > since).length)
+      const ahead = isExpress ? 0 : Math.min(mostAhead, ended.filter(at => at > since).length)
       const room = count + ahead - outstanding
       // A few at a time would cost as much as many.
       return room < ahead / 2 ? 0 : room
@@ -67,6 +71,7 @@ export function createSlots ({ count, patienceMs = 2000, onRelease }: SlotsOptio
       let settle: (taken: boolean) => void = () => {}
       outstanding++
       return {
+        isExpress,
         async take () {
           if (isClosed) return false
           if (free === 0) {

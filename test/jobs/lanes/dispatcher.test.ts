@@ -1,5 +1,7 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { startDispatcher, type DispatcherOptions } from '../../../src/jobs/lanes/dispatcher.ts'
+import { largePriority } from '../../../src/jobs/lanes/fetch.ts'
 import { queueOf } from '../../../src/jobs/lanes/lanes.ts'
 import { openQueues } from '../../../src/jobs/lanes/wake-queues.ts'
 import { embedded } from '../../../src/store/embedded.ts'
@@ -10,6 +12,8 @@ const target = 'default'
 const store = await embedded({ dir: await makeDataDir(t), log })
 t.teardown(async () => { await store.close() })
 await openQueues(store, [target])
+/** As if what waits had waited for an hour. */
+const age = async () => { await sql`update pgboss.job set created_on = created_on - interval '1 hour'`.execute(store.kysely) }
 const wake = async (...lanes: string[]) => await store.boss.insert(queueOf(target), lanes.map(lane => ({ singletonKey: lane, data: { lane } })))
 
 /** A dispatcher whose runs end when the test says so. */
@@ -72,6 +76,7 @@ t.test('no more runs at once than are allowed, and none for a paused target', as
   let paused = true
   const { dispatcher, ran, end, running } = await start(t, { concurrency: 2, isPaused: () => paused })
   await wake('one', 'two', 'three')
+  await age()
   await new Promise(resolve => { setImmediate(resolve) })
   t.same(ran, [])
   paused = false
@@ -81,4 +86,28 @@ t.test('no more runs at once than are allowed, and none for a paused target', as
   end('one')
   await running('three')
   t.equal(ran.length, 3)
+})
+
+t.test('what has just changed overtakes a backlog', async t => {
+  const { ran, running } = await start(t, { concurrency: 1 })
+  await wake('large')
+  await running('large')
+  await wake('old-1', 'old-2', 'old-3')
+  await age()
+  await wake('fresh')
+  await running('fresh')
+  t.same(ran, ['large', 'fresh'])
+})
+
+t.test('what was found too large for that comes next in the ordinary way', async t => {
+  await sql`delete from pgboss.job`.execute(store.kysely)
+  const { ran, end, running } = await start(t, { concurrency: 1 })
+  await wake('busy-1')
+  await running('busy-1')
+  await wake('waiting')
+  await age()
+  await store.boss.insert(queueOf(target), [{ singletonKey: 'too-large', data: { lane: 'too-large' }, priority: largePriority }])
+  end('busy-1')
+  await running('too-large')
+  t.same(ran, ['busy-1', 'too-large'])
 })
