@@ -115,7 +115,7 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     solo: item.solo ?? false,
     hint_source: item.hint?.source ?? null,
     hint: item.hint?.order ?? null,
-    request: JSON.stringify(item.request),
+    request: JSON.stringify(item.purge === undefined ? item.request : { ...item.request, edgegrid: item.purge.edgegrid, escalateTo: item.purge.cpCodes }),
     source: JSON.stringify(item.source),
     labels: item.labels ?? [],
     purge: item.purge === undefined ? null : JSON.stringify(item.purge.plan),

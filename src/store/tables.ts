@@ -8,6 +8,9 @@ export interface JobRequest {
   purge?: PurgeWish
   /** An operator let it go on although it was held. */
   released?: boolean
+  /** Of a purge: the EdgeGrid credentials it goes out with, and the delivery CP codes that may take the place of its URLs. */
+  edgegrid?: string
+  escalateTo?: readonly number[]
 }
 
 /** The `purge` member of a request: what it says replaces what the rule says. */

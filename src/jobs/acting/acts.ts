@@ -39,7 +39,7 @@ export function createActs ({ store, now, onQueued }: ActsOptions): Acts {
       await store.withTx(async tx => {
         const job = await lockJob(tx, id)
         if (job.state !== 'failed' && job.state !== 'cancelled') throw wrongState(job, 'only what failed or was cancelled can be retried')
-        if (await retryJobs(store.boss, tx, [id], now(), 'retried by an operator') === 0) throw wrongState(job, cannotRetry(job))
+        if (await retryJobs(store.boss, tx, [id], now(), 'retried by an operator') === 0) throw wrongState(job, `nothing can be done about it: ${job.error?.detail ?? 'it has no path'}`)
       })
       onQueued()
     },
@@ -60,7 +60,7 @@ export function createActs ({ store, now, onQueued }: ActsOptions): Acts {
       let count = 0
       for (let after: string | undefined; ;) {
         const page: JobRow[] = await selectJobs(store.kysely, { ...filter, states, limit: batchSize, ...(after === undefined ? {} : { after }) }).execute()
-        const ids = page.filter(job => dryRun ? job.lane !== null && job.kind !== 'purge' : true).map(job => job.id)
+        const ids = page.filter(job => dryRun ? job.lane !== null || job.purge !== null : true).map(job => job.id)
         count += dryRun
           ? ids.length
           : await store.withTx(async tx => await retryJobs(store.boss, tx, ids, now(), 'retried by an operator') + await releaseJobs(store.boss, tx, ids, now()))
@@ -71,9 +71,4 @@ export function createActs ({ store, now, onQueued }: ActsOptions): Acts {
       return count
     }
   }
-}
-
-/** Why a failed job has nothing to go back to. */
-function cannotRetry ({ kind, error }: JobRow): string {
-  return kind === 'purge' ? 'call /purge again for what was refused' : `nothing can be done about it: ${error?.detail ?? 'it has no path'}`
 }

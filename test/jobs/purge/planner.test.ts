@@ -1,11 +1,13 @@
 import t from 'tap'
 import { embedded } from '../../../src/store/embedded.ts'
 import { makeDataDir } from '../../data-dir.ts'
-import { oweByEvent, purge, purgeJob, startRig, until, url, urls } from './rig.ts'
+import { oweByEvent, purge, purgeJob, startRig, until, url, urls, type Rig } from './rig.ts'
 
 const log = { info () {}, warn () {}, error () {} }
 const store = await embedded({ dir: await makeDataDir(t), log })
 t.teardown(async () => { await store.close() })
+
+const statuses = ({ emulator }: Rig) => emulator.log.map(each => each.status)
 
 t.test('what comes due together is one request, each object once, and every job learns its purgeId', async t => {
   const rig = await startRig(t, { store, planner: { coalesceMs: 500 } })
@@ -107,4 +109,35 @@ t.test('among many urgent ones the newest need not wait for all of the others', 
   t.equal(job.state, 'succeeded')
   const sent = rig.emulator.purges().flatMap(each => each.objects ?? []).length
   t.ok(sent < 1800, `${sent} of 1801 sent`)
+})
+
+t.test('a 429 waits exactly as long as the missing tokens need', async t => {
+  const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 100, perSecond: 20 } } } })
+  t.match(await purge(rig, purgeJob(urls(10))), { state: 'succeeded' })
+  rig.emulator.buckets.url.drain(1000)
+  const job = await purge(rig, purgeJob(urls(60, 'b')))
+  t.match(job, { state: 'succeeded', error: null })
+  t.same(statuses(rig), [201, 429, 201])
+  const [, refused, sent] = rig.emulator.log
+  const waitedMs = (sent?.at ?? 0) - (refused?.at ?? 0)
+  t.ok(waitedMs >= 2900, `${waitedMs} ms for 60 tokens at 20 a second`)
+})
+
+t.test('another tool that drains half of the account costs no second 429', async t => {
+  const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 1000, perSecond: 200 } } }, planner: { budget: 0.95 } })
+  const tool = setInterval(() => { rig.emulator.buckets.url.drain(5) }, 50)
+  t.teardown(() => { clearInterval(tool) })
+  const job = await purge(rig, purgeJob(urls(1600)))
+  t.equal(job.state, 'succeeded')
+  t.ok(statuses(rig).filter(status => status === 429).length <= 1, statuses(rig).join())
+})
+
+t.test('a short request bucket is waited for as well, and an answer without numbers for five seconds', async t => {
+  const rig = await startRig(t, { store, emulator: { buckets: { request: { size: 5, perSecond: 1 } } } })
+  await purge(rig, purgeJob([url(1)]))
+  rig.emulator.buckets.request.drain(5)
+  t.match(await purge(rig, purgeJob([url(2)])), { state: 'succeeded' })
+  t.same(statuses(rig), [201, 429, 201])
+  rig.emulator.faults.add({ times: 1, status: 429, body: '{}', headers: { 'retry-after': '1' } })
+  t.match(await purge(rig, purgeJob([url(3)])), { state: 'succeeded' })
 })

@@ -1,8 +1,9 @@
 import { sql } from 'kysely'
 import t from 'tap'
+import { createActs } from '../../../src/jobs/acting/acts.ts'
 import { embedded } from '../../../src/store/embedded.ts'
 import { makeDataDir } from '../../data-dir.ts'
-import { hastenProbes, oweByEvent, purge, purgeJob, startRig, until, url, urls, type Rig } from './rig.ts'
+import { oweByEvent, purge, purgeJob, startRig, until, url, urls, type Rig } from './rig.ts'
 
 const log = { info () {}, warn () {}, error () {} }
 const store = await embedded({ dir: await makeDataDir(t), log })
@@ -55,99 +56,6 @@ t.test('a path goes on owing what was refused, and a purge of no path does not',
   t.match(await store.kysely.selectFrom('debts').select(['object', 'due_at']).execute(), [{ object: 'https://elsewhere.example/a', due_at: null }])
 })
 
-t.test('a 429 waits exactly as long as the missing tokens need', async t => {
-  const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 100, perSecond: 20 } } } })
-  t.match(await purge(rig, purgeJob(urls(10))), { state: 'succeeded' })
-  rig.emulator.buckets.url.drain(1000)
-  const job = await purge(rig, purgeJob(urls(60, 'b')))
-  t.match(job, { state: 'succeeded', error: null })
-  t.same(statuses(rig), [201, 429, 201])
-  const [, refused, sent] = rig.emulator.log
-  const waitedMs = (sent?.at ?? 0) - (refused?.at ?? 0)
-  t.ok(waitedMs >= 2900, `${waitedMs} ms for 60 tokens at 20 a second`)
-})
-
-t.test('another tool that drains half of the account costs no second 429', async t => {
-  const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 1000, perSecond: 200 } } }, planner: { budget: 0.95 } })
-  const tool = setInterval(() => { rig.emulator.buckets.url.drain(5) }, 50)
-  t.teardown(() => { clearInterval(tool) })
-  const job = await purge(rig, purgeJob(urls(1600)))
-  t.equal(job.state, 'succeeded')
-  t.ok(statuses(rig).filter(status => status === 429).length <= 1, statuses(rig).join())
-})
-
-t.test('a short request bucket is waited for as well, and an answer without numbers for five seconds', async t => {
-  const rig = await startRig(t, { store, emulator: { buckets: { request: { size: 5, perSecond: 1 } } } })
-  await purge(rig, purgeJob([url(1)]))
-  rig.emulator.buckets.request.drain(5)
-  t.match(await purge(rig, purgeJob([url(2)])), { state: 'succeeded' })
-  t.same(statuses(rig), [201, 429, 201])
-  rig.emulator.faults.add({ times: 1, status: 429, body: '{}', headers: { 'retry-after': '1' } })
-  t.match(await purge(rig, purgeJob([url(3)])), { state: 'succeeded' })
-})
-
-t.test('a missing grant stops the lane, one object asks now and then, and nothing is lost', async t => {
-  const rig = await startRig(t, { store })
-  const client = rig.emulator.clients[0] as { grant?: boolean }
-  client.grant = false
-  const { id } = await rig.queue.add(purgeJob(urls(1500)))
-  await until(() => rig.pauses.reasons().has('edgegrid:default'))
-  const later = await rig.queue.add(purgeJob([url('later')]))
-  hastenProbes(t, store)
-  t.match(rig.pauses.reasons().get('edgegrid:default'), /CCU APIs" READ-WRITE/)
-  t.match(await rig.queue.find(id), { state: 'purging', error: { code: 'purge_forbidden' } })
-  await until(() => rig.emulator.log.length >= 2)
-  await until(async () => (await rig.queue.find(later.id))?.error?.code === 'purge_forbidden')
-  t.same(rig.emulator.log.at(-1)?.bytes, Buffer.byteLength(JSON.stringify({ objects: urls(1) })), 'a real request of one object')
-  t.same((await sql`select max(attempts) as most from debts`.execute(store.kysely)).rows, [{ most: 0 }], 'no attempts are used up')
-  delete client.grant
-  t.match(await rig.queue.wait(id, 30_000), { state: 'succeeded', error: null })
-  t.match(await rig.queue.wait(later.id, 30_000), { state: 'succeeded', error: null })
-  t.equal(accepted(rig).length, 1501)
-  t.same(rig.pauses.reasons().size, 0)
-})
-
-t.test('a clock that is too far off is such a refusal, and the reason names the offset', async t => {
-  const rig = await startRig(t, { store })
-  rig.emulator.clock.offsetSeconds = -95
-  const { id } = await rig.queue.add(purgeJob([url(1)]))
-  await until(() => rig.pauses.reasons().has('edgegrid:default'))
-  t.match(rig.pauses.reasons().get('edgegrid:default'), /Invalid timestamp.*9[456] s ahead of Akamai's/)
-  rig.emulator.clock.offsetSeconds = 0
-  hastenProbes(t, store)
-  t.match(await rig.queue.wait(id, 30_000), { state: 'succeeded' })
-})
-
-t.test('a probe that the service itself refuses shows that the credentials are accepted', async t => {
-  const rig = await startRig(t, { store, emulator: { hosts: ['www.example.com'] } })
-  const client = rig.emulator.clients[0] as { grant?: boolean }
-  client.grant = false
-  const { id } = await rig.queue.add(purgeJob(['https://elsewhere.example/a', url(1)]))
-  await until(() => rig.pauses.reasons().has('edgegrid:default'))
-  delete client.grant
-  hastenProbes(t, store)
-  t.match(await rig.queue.wait(id, 30_000), { state: 'failed', purged: { refused: [{ object: 'https://elsewhere.example/a' }] } })
-  t.same(accepted(rig), [url(1)])
-})
-
-t.test('what Fast Purge could not answer is sent again, one request at a time, and the job tells why it waits', async t => {
-  const rig = await startRig(t, { store, timeoutMs: 300 })
-  rig.emulator.faults.add({ times: 1, status: 503, body: '<html>busy</html>' })
-  rig.emulator.faults.add({ times: 1, hang: 'after-commit' })
-  const { id } = await rig.queue.add(purgeJob([url(1)]))
-  await until(async () => (await rig.queue.find(id))?.error !== null)
-  t.match(await rig.queue.find(id), { state: 'purging', error: { code: 'purge_unavailable' }, next_attempt_at: Date })
-  t.match(await rig.queue.wait(id, 30_000), { state: 'succeeded', error: null, next_attempt_at: null })
-  t.same(rig.emulator.purges().map(each => each.objects), [[url(1)], [url(1)]], 'a repeat does no harm')
-})
-
-t.test('what Fast Purge never answers fails when its time is over', async t => {
-  const rig = await startRig(t, { store, planner: { retryMs: 1500 } })
-  const clear = rig.emulator.faults.add({ status: 500, body: '{"httpStatus":500,"title":"internal error"}' })
-  t.match(await purge(rig, purgeJob([url(1), url(2)])), { state: 'failed', error: { code: 'purge_unavailable' }, purged: { refused: [{ object: url(1) }, { object: url(2) }] } })
-  clear()
-})
-
 t.test('an object that Fast Purge chokes on does not hold up the others for ever', async t => {
   const rig = await startRig(t, { store })
   await rig.queue.add(purgeJob([url(1), url(2), url(3), url(4)]))
@@ -159,10 +67,27 @@ t.test('an object that Fast Purge chokes on does not hold up the others for ever
   t.same(rig.emulator.purges().map(each => each.objects?.length), [2, 2])
 })
 
-t.test('purges of credentials that nobody knows fail, but not before another replica could have known them', async t => {
+t.test('a body that is too large after all is sent in halves', async t => {
   const rig = await startRig(t, { store })
-  const { id } = await rig.queue.add(purgeJob([url(1)], { edgegrid: 'forgotten' }))
-  await sql`update debts set due_at = now() - interval '2 minutes'`.execute(store.kysely)
-  t.match(await rig.queue.wait(id, 20_000), { state: 'failed', error: { detail: /no EdgeGrid credentials named "forgotten"/ } })
-  t.ok(rig.complaints.some(each => each.includes('forgotten')))
+  rig.emulator.faults.add({ times: 1, status: 413, body: '{"httpStatus":413,"title":"request entity too large"}' })
+  t.match(await purge(rig, purgeJob(urls(4))), { state: 'succeeded', error: null })
+  t.same(rig.emulator.purges().map(each => each.objects?.length), [2, 2])
+})
+
+t.test('retried is what was refused, and only that', async t => {
+  const hosts = ['www.example.com']
+  const rig = await startRig(t, { store, emulator: { hosts, cpCodes: [1] } })
+  const acts = createActs({ store, now: () => new Date(), onQueued () {} })
+  const bad = 'https://late.example/a.css'
+  const [job, codes] = await Promise.all([purge(rig, purgeJob([url(1), bad, url(2)], { network: 'staging' })), purge(rig, purgeJob([1, 2], { by: 'cpcode', action: 'delete' }))])
+  t.match([job.state, codes.state], ['failed', 'failed'])
+  hosts.push('late.example')
+  t.equal(await acts.retryAll({ kinds: ['purge'] }, true), 2)
+  await acts.retry(job.id)
+  t.match(await rig.queue.wait(job.id, 10_000), { state: 'succeeded', outcome: 'purged', error: null, purged: { refused: undefined, requests: [{ count: 2 }, { count: 1 }] } })
+  t.match(rig.emulator.purges().at(-1), { network: 'staging', action: 'invalidate', objects: [bad] })
+  t.equal(await acts.retryAll({ kinds: ['purge'] }, false), 1)
+  t.match(await rig.queue.wait(codes.id, 10_000), { state: 'failed', purged: { refused: [{ object: 2 }] } }, 'still refused')
+  t.match(rig.emulator.log.at(-1), { status: 403, action: 'delete', type: 'cpcode', objects: [2] })
+  await t.rejects(acts.retry(job.id), { code: 'wrong_state' })
 })
