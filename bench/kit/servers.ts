@@ -9,7 +9,7 @@ export const bucket = 'example-assets'
 /** The one upload directory, and the account that may write to it. */
 export const cpCode = 123456
 export const account = { keyName: 'bench-upload', key: 'bench-netstorage-key', cpCodes: [cpCode] }
-const client = { clientToken: 'bench-client-token', clientSecret: 'bench-client-secret', accessToken: 'bench-access-token' }
+export const client = { clientToken: 'bench-client-token', clientSecret: 'bench-client-secret', accessToken: 'bench-access-token' }
 
 /** A row of equal objects: `prefix` and a number. */
 export interface Row { prefix: string, count: number, sizeBytes: number, etag: 'md5' | 'multipart' }
@@ -17,12 +17,17 @@ export interface Row { prefix: string, count: number, sizeBytes: number, etag: '
 /** The key of one object of a row. */
 export const keyOf = (prefix: string, index: number) => `${prefix}/${String(index).padStart(6, '0')}.bin`
 
+/** How Fast Purge answered a request. */
+export interface Answer { at: number, status: number, count: number, last: unknown }
+
 interface Methods {
   putRow: (row: Row) => void
   /** How many objects lie below a prefix on NetStorage. */
   stored: (prefix: string) => number
   /** Requests since the last call, by action and status. */
   requests: () => Record<string, number>
+  /** Every answer of Fast Purge so far. */
+  answers: () => Answer[]
 }
 type Kind = keyof typeof kinds
 interface Ask { id: number, method: keyof Methods, args: unknown[] }
@@ -65,12 +70,12 @@ const kinds = {
   },
   async fastPurge () {
     const server = await startFastPurge({ clients: [client], hosts: ['www.example.com'] })
-    return { server, methods: {} }
+    return { server, methods: { answers: () => server.log.map(({ at, status, objects = [] }) => ({ at, status, count: objects.length, last: objects.at(-1) })) } }
   }
 }
 
 /** Starts one emulator; it ends with its parent. */
-async function start (kind: Kind): Promise<Server> {
+export async function startServer (kind: Kind): Promise<Server> {
   const child = fork(fileURLToPath(import.meta.url), [kind], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=32'] })
   const pending = new Map<number, { resolve: (value: never) => void, reject: (error: Error) => void }>()
   let last = 0
@@ -102,7 +107,7 @@ async function start (kind: Kind): Promise<Server> {
 
 /** S3, NetStorage and Fast Purge, each in its own process, and what points a service at them. */
 export async function startServers () {
-  const [s3, netstorage, fastPurge] = await Promise.all([start('s3'), start('netstorage'), start('fastPurge')])
+  const [s3, netstorage, fastPurge] = await Promise.all([startServer('s3'), startServer('netstorage'), startServer('fastPurge')])
   return {
     s3,
     netstorage,
