@@ -90,10 +90,10 @@ export function startLane (edgegrid: string, client: PurgeClient, options: LaneO
     return soonest === Infinity ? pollMs : soonest
   }
 
-  /** Sends what may be sent. Returns how long nothing more can be. */
-  async function look (): Promise<number> {
+  /** Sends what may be sent. Returns how long nothing more can be; undefined if nothing is owed, so that whoever owes something may say so at once. */
+  async function look (): Promise<number | undefined> {
     const ripeMs = await untilRipe()
-    if (ripeMs === undefined) return 0
+    if (ripeMs === undefined) return undefined
     if (ripeMs > 0) return Math.min(ripeMs, pollMs)
     const busy = new Set([...onTheirWay.keys()].map(shipment => shipment.type))
     const slots = mostRequests - onTheirWay.size
@@ -136,8 +136,8 @@ export function startLane (edgegrid: string, client: PurgeClient, options: LaneO
       })
       .then(ms => {
         turn = undefined
-        idleUntil = performance.now() + ms
-        if (!stopping) timer = setTimeout(() => { idleUntil = 0; kick() }, ms === 0 ? 0 : ms)
+        idleUntil = performance.now() + (ms ?? 0)
+        if (!stopping) timer = setTimeout(() => { idleUntil = 0; kick() }, ms ?? pollMs)
       })
   }
 
