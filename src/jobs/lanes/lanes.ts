@@ -47,11 +47,12 @@ export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string,
   for (const target of new Set(lanes.map(each => each.target))) {
     const wanted = [...new Set(lanes.filter(each => each.target === target).map(each => each.lane))]
     const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }), ...(priority === undefined ? {} : { priority }) }))
-    await boss.insert(queueOf(target), jobs, { db: tx.db })
-    if (startAfter !== undefined) continue
+    const made = await boss.insert(queueOf(target), jobs, { db: tx.db, returnId: true })
+    if (startAfter !== undefined || made?.length === wanted.length) continue
+    // Spelt as the index of pg-boss has it: with a long queue anything else reads all of it.
     const late = await sql<{ singleton_key: string }>`
-      select singleton_key from pgboss.job where name = ${queueOf(target)} and state = 'created'
-        and singleton_key = any(${wanted}::text[]) and start_after > now() + interval '1 second'`.execute(tx.kysely)
+      select singleton_key from pgboss.job where name = ${queueOf(target)} and policy = 'stately' and state <= 'active' and state = 'created'
+        and coalesce(singleton_key, '') = any(${wanted}::text[]) and start_after > now() + interval '1 second'`.execute(tx.kysely)
     for (const { singleton_key: singletonKey } of late.rows) {
       await boss.update(queueOf(target), undefined, { singletonKey, startAfter: new Date(), db: tx.db })
     }
@@ -165,14 +166,18 @@ export async function stop (tx: Tx, work: Work, now: Date, state: 'failed' | 'he
     finished_at = ${state === 'failed' ? now : null}::timestamptz, timeline = timeline || ${step(now, state, problem.detail)}::jsonb`)
 }
 
-/** Wakes lanes that have work but no wake-up, whatever the reason: our job table is the truth. Returns how many. */
+/**
+ * Wakes lanes that have work but no wake-up, whatever the reason: our job table is the truth. Returns how many. A
+ * difference of two sets, because a join of tables without statistics would compare each with each.
+ */
 export async function sweep (store: Store, now: Date): Promise<number> {
   return await store.withTx(async tx => {
     const { rows } = await sql<{ target: string, lane: string }>`
-      select distinct target, lane from jobs
+      select target, lane from jobs
       where state = 'queued' and lane is not null and merged_into is null and (next_attempt_at is null or next_attempt_at <= ${now}::timestamptz)
         and created_at < ${new Date(now.getTime() - 5000)}::timestamptz
-        and not exists (select from pgboss.job as wake where wake.name = 'copy-' || jobs.target and wake.singleton_key = jobs.lane and wake.state < 'completed')
+      except
+      select substr(name, length(${queueOf('')}) + 1), singleton_key from pgboss.job where starts_with(name, ${queueOf('')}) and state <= 'active'
       limit 500`.execute(tx.kysely)
     await wake(store.boss, tx, rows)
     return rows.length
