@@ -18,6 +18,10 @@ export interface EmbeddedOptions {
   vacuumEvery?: number
 }
 
+/** Tables that grow with the work, and the writes after which the planner first learns of it: until then it takes them for empty. */
+const growing = ['edgeferry.jobs', 'edgeferry.hints', 'edgeferry.objects', 'edgeferry.debts', 'pgboss.job_common']
+const firstAnalyze = 200
+
 /**
  * PostgreSQL in a worker thread, for one process: PGlite with real fsync, behind a pool of one connection. Throws
  * StoreRefused if the folder is another process's, or not one of ours.
@@ -54,10 +58,15 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
   await boss.start()
+  let analyzeAt = firstAnalyze
   const vacuum = setInterval(() => {
-    if (writes < vacuumEvery) return
-    writes = 0
-    run('vacuum (analyze)').catch(error => { log.warn({ err: error }, 'VACUUM failed') })
+    if (writes >= vacuumEvery) {
+      writes = 0
+      run('vacuum (analyze)').catch(error => { log.warn({ err: error }, 'VACUUM failed') })
+    } else if (writes >= analyzeAt) {
+      analyzeAt *= 4
+      run(`analyze ${growing.join()}`).catch(error => { log.warn({ err: error }, 'ANALYZE failed') })
+    }
   }, 1000)
   return {
     kysely,
