@@ -51,7 +51,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
       const received = await takeAll(hints).catch((cause: unknown) => {
         throw cause instanceof AppError ? cause : new AppError('store_unavailable', 'The events could not be stored. Nothing was started; send them again.', { cause })
       })
-      app.kick()
+      app.kick('copies')
       return received
     }
   })

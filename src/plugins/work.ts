@@ -9,8 +9,8 @@ import { openQueues } from '../jobs/lanes/wake-queues.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Looks for work now instead of at the next poll. */
-    kick: () => void
+    /** Looks for work now instead of at the next poll; where only copies may have come in, not for purges. */
+    kick: (only?: 'copies') => void
     /** Takes no more work and resolves when none runs: copies may finish, then give back what is left. Meanwhile requests are served. */
     drain: () => Promise<void>
     isDraining: () => boolean
@@ -103,9 +103,9 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
   })
   let begin = (): void => {}
   app.onReload(() => { begin() }, async fresh => { begin = await dispatcher.open(Object.keys(fresh.rules.current().targets)) })
-  app.decorate('kick', () => {
+  app.decorate('kick', only => {
     dispatcher.kick()
-    planner.kick()
+    if (only === undefined) planner.kick()
   })
   drainBy(async () => {
     await Promise.all([upkeep.stop(), dispatcher.stop(config.shutdownTimeoutMs * abortAt)])
