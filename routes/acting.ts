@@ -6,7 +6,7 @@ import { filterMembers, oneOf, toFilter } from './job-filter.ts'
 import { bodyRefusals, refusals } from './responses.ts'
 
 const FilterSchema = Type.Object({
-  state: oneOf(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released', { minItems: 1 }),
+  state: oneOf(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released'),
   ...filterMembers
 }, { additionalProperties: false, description: 'which jobs; an empty one means all that failed' })
 

@@ -4,8 +4,8 @@ import type { JobFilter } from '../src/jobs/list.ts'
 import { jobKinds, plain } from '../src/schemas.ts'
 
 /** A list of which one is enough. */
-export const oneOf = <const T extends readonly string[]>(values: T, description: string, options = {}) =>
-  Type.Optional(Type.Array(Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), { maxItems: 16, description, ...options }))
+export const oneOf = <const T extends readonly string[]>(values: T, description: string) =>
+  Type.Optional(Type.Array(Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), { minItems: 1, maxItems: 16, description }))
 const text = (description: string, maxLength = 1024) => Type.Optional(Type.String({ maxLength, ...plain, description }))
 const moment = (description: string) => Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-24T09:30:00Z'] }))
 

@@ -4,7 +4,7 @@ import { AppError } from '../src/errors.ts'
 /** The members of every list's query that turn its pages. */
 export const pageMembers = {
   limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
-  after: Type.Optional(Type.String({ description: '`next` of the page before' }))
+  after: Type.Optional(Type.String({ pattern: '^[\\w-]{48}$', description: '`next` of the page before' }))
 }
 
 /** The member of every list's answer that leads on. */
