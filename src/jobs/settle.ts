@@ -33,14 +33,17 @@ export interface Settlement {
   done: Committed
 }
 
+/** What follows from a settlement. */
+export interface Settled { /** Its lane was called again. */ again: boolean, /** The edge is owed something. */ owes: boolean }
+
 /** What all settlements have in common. */
 export interface Terms { now: Date, purgeDelayMs: number, purgeRepeat: boolean }
 
 /**
  * The one transaction after verified copies: ledger, debts, jobs and wake-ups of all of them, or none. Throws LeaseLost
- * if the lane of one of them was taken over. Returns, per settlement, whether its lane was called again.
+ * if the lane of one of them was taken over.
  */
-export async function settle (boss: Store['boss'], tx: Tx, settlements: Settlement[], terms: Terms): Promise<boolean[]> {
+export async function settle (boss: Store['boss'], tx: Tx, settlements: Settlement[], terms: Terms): Promise<Settled[]> {
   await record(tx, settlements, terms.now)
   const plans = await incur(tx, settlements, terms)
   const rows = settlements.flatMap((settlement, index) => conclude(settlement, plans[index], terms))
@@ -53,7 +56,7 @@ export async function settle (boss: Store['boss'], tx: Tx, settlements: Settleme
     where jobs.id = s.id and jobs.finished_at is null`.execute(tx.kysely)
   const again = new Map<string, boolean>()
   for (const [target, mine] of Map.groupBy(settlements, each => each.target)) again.set(target, await release(boss, tx, target, mine.map(each => each.wakeUp)))
-  return settlements.map(({ target }) => again.get(target) ?? false)
+  return settlements.map(({ target }, index) => ({ again: again.get(target) ?? false, owes: plans[index] !== undefined }))
 }
 
 /** The ledger: what lies at each path now. */

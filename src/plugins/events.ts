@@ -42,7 +42,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
   const takeAll = coalesce<Hint[], Received[]>(async messages => {
     const results = await store.withTx(async tx => await takeHints(store, tx, messages.flat(), now()))
     return messages.map(hints => results.splice(0, hints.length))
-  }, maxMessagesAtOnce)
+  }, { max: maxMessagesAtOnce })
   const receiveEvents = createReceiveEvents({
     rules: () => config.rules.current().rules,
     count,

@@ -75,11 +75,11 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     verifyTimeoutMs: config.verifyTimeoutMs,
     retryMs: config.retryMs,
     deleteLimitPerMinute: config.deleteLimitPerMinute,
-    onDone ({ kind, outcome, count, bytes, ms }) {
+    onDone ({ kind, outcome, count, bytes, owes, ms }) {
       metrics.uploadBytes.inc(bytes)
       metrics.stage.observe({ stage: 'copy' }, ms / 1000)
       if (['failed', 'held', 'ignored'].includes(outcome)) metrics.jobs.inc({ kind, outcome }, count)
-      planner.kick()
+      if (owes) planner.kick()
     }
   })
   const dispatcher = await startDispatcher({

@@ -1,8 +1,9 @@
 /**
  * Turns many concurrent calls into few flushes: each flush takes whatever waits when the one before ended. If a flush of
- * several fails, its members are tried one by one, so that one bad member harms no other.
+ * several fails, its members are tried one by one, so that one bad member harms no other. Where more is sure to come,
+ * `lingerMs` may say how long to wait for it.
  */
-export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, max = 500): (item: T) => Promise<R> {
+export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, { max = 500, lingerMs = () => 0 }: { max?: number, lingerMs?: () => number } = {}): (item: T) => Promise<R> {
   let waiting: Array<{ item: T, resolve: (result: R) => void, reject: (error: unknown) => void }> = []
   let flushing = false
 
@@ -10,7 +11,8 @@ export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, max = 500):
     flushing = true
     while (waiting.length > 0) {
       // One turn of the event loop, so that requests which arrived meanwhile join.
-      await new Promise(resolve => { setImmediate(resolve) })
+      const ms = lingerMs()
+      await new Promise(resolve => { if (ms > 0) setTimeout(resolve, ms); else setImmediate(resolve) })
       const batch = waiting.slice(0, max)
       waiting = waiting.slice(max)
       try {

@@ -87,7 +87,8 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
 
 /** The one session, as questions and answers over the thread's port. */
 interface Session {
-  ask: (text: string, values: readonly unknown[]) => Promise<Reply>
+  /** `begin` starts a transaction first. */
+  ask: (text: string, values: readonly unknown[], begin?: boolean) => Promise<Reply>
   close: () => Promise<void>
 }
 
@@ -127,10 +128,10 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
     throw new StoreRefused(`The embedded database in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
   return {
-    async ask (text, values) {
+    async ask (text, values, begin = false) {
       if (death !== undefined) throw death
       const id = ++last
-      worker.postMessage({ id, text, values: [...values] } satisfies Ask)
+      worker.postMessage({ id, text, values: [...values], begin } satisfies Ask)
       return await expect(id)
     },
     async close () {
@@ -154,10 +155,18 @@ function createPool (session: Session, isInTx: () => boolean, onWrite: () => voi
       turn = new Promise(resolve => { release = resolve })
       await before
       let broken = false
+      let begins = false
       return {
         async query (text: unknown, values: readonly unknown[] = []) {
           const statement = text as string
-          const { rows, affected } = await session.ask(statement, values).catch(error => {
+          // A transaction begins with its first statement: one trip to the thread less.
+          if (statement === 'begin') {
+            begins = true
+            return { command: 'BEGIN', rowCount: 0, rows: [] }
+          }
+          const begin = begins
+          begins = false
+          const { rows, affected } = await session.ask(statement, values, begin).catch(error => {
             broken = true
             throw error
           })

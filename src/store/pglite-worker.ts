@@ -6,7 +6,7 @@ import { makeCluster } from './cluster.ts'
 import { DurableFs } from './durable-fs.ts'
 
 /** A statement for the one session, and what came of it. */
-export interface Ask { id: number, text: string, values?: unknown[] }
+export interface Ask { id: number, text: string, values?: unknown[], /** Starts a transaction first. */ begin?: boolean }
 export interface Reply { id: number, rows?: unknown[], affected?: number, command?: string, error?: { message: string, code?: string, detail?: string } }
 
 const { dir, fsyncs } = workerData as { dir: string, fsyncs: Int32Array }
@@ -32,8 +32,9 @@ async function open (): Promise<PGlite> {
   return db
 }
 
-async function answer (db: PGlite, { id, text, values }: Ask): Promise<Reply> {
+async function answer (db: PGlite, { id, text, values, begin }: Ask): Promise<Reply> {
   try {
+    if (begin === true) await db.exec('begin')
     if (values === undefined || values.length === 0) {
       const results = await db.exec(text)
       return { id, rows: results.flatMap(each => each.rows), affected: results.at(-1)?.affectedRows ?? 0 }

@@ -7,7 +7,7 @@ t.test('calls that come while a flush runs share the next one', async t => {
     sizes.push(items.length)
     await new Promise(resolve => { setImmediate(resolve) })
     return items.map(item => item * 2)
-  }, 10)
+  }, { max: 10 })
   t.same(await Promise.all(Array.from({ length: 25 }, async (_, n) => await double(n))), Array.from({ length: 25 }, (_, n) => n * 2))
   t.same(sizes, [10, 10, 5])
 })

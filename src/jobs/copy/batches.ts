@@ -2,7 +2,7 @@ import { coalesce } from '../../store/coalesce.ts'
 import type { Store } from '../../store/store.ts'
 import type { ObjectRow } from '../../store/tables.ts'
 import { claim, release, type WakeUp, type Work } from '../lanes/lanes.ts'
-import { markPending, settle, type Pending, type Settlement } from '../settle.ts'
+import { markPending, settle, type Pending, type Settled, type Settlement } from '../settle.ts'
 
 /** What a lane has to do now, if anything, and what the ledger says of its path. */
 export interface Claimed { work: Work | undefined, ledger: ObjectRow | undefined }
@@ -14,8 +14,13 @@ export interface BatchesOptions {
   purgeRepeat: boolean
 }
 
+/** Where so many lanes are at work, further copies end within moments. */
+const busyLanes = 4
+const lingerMs = 25
+
 /** What many lanes ask of the database at about the same time goes there in one transaction. */
 export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: BatchesOptions) {
+  let atWork = 0
   return {
     /** Takes the work of a lane; a lane without any is released. */
     claim: coalesce<{ wakeUp: WakeUp, target: string }, Claimed>(async lanes => await store.withTx(async tx => {
@@ -27,9 +32,12 @@ export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: Batche
       const ledgers = new Map((await tx.kysely.selectFrom('objects').selectAll().where('lane', 'in', names).execute()).map(row => [row.lane, row]))
       return names.map(name => ({ work: works.get(name), ledger: ledgers.get(name) }))
     })),
-    /** Books a verified copy and ends its lane; returns whether the lane was called again. */
-    settle: coalesce<Settlement, boolean>(async settlements => await store.withTx(async tx =>
-      await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat }))),
+    /** Counts the lanes at work. */
+    begin () { atWork++ },
+    end () { atWork-- },
+    /** Books a verified copy and ends its lane. Nobody waits for it but the next of the same path, so it waits for others. */
+    settle: coalesce<Settlement, Settled>(async settlements => await store.withTx(async tx =>
+      await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat })), { lingerMs: () => atWork > busyLanes ? lingerMs : 0 }),
     /** Writes down that a first upload may arrive. */
     markPending: coalesce<Pending, void>(async pendings => {
       await markPending(store.kysely, pendings, now())

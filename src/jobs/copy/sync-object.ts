@@ -39,7 +39,7 @@ export interface SyncOptions {
   deleteLimitPerMinute: number
   log: { info: (fields: object, message: string) => void, warn: (fields: object, message: string) => void }
   /** Called when a copy ended, with what it did. */
-  onDone: (done: { kind: string, outcome: string, count: number, bytes: number, ms: number }) => void
+  onDone: (done: { kind: string, outcome: string, count: number, bytes: number, owes: boolean, ms: number }) => void
 }
 
 /**
@@ -81,6 +81,7 @@ export function createSyncObject (options: SyncOptions) {
     if (paused !== undefined) return await putOff(work, wakeUp, target, new PutOff(paused, { waitMs: pausedMs() }))
     if (!await slot.take()) return await putOff(work, wakeUp, target, new PutOff('no slot came free', {}))
     const startedAt = performance.now()
+    batches.begin()
     const lease = cancellable(work.doer.id, given)
     let uploadedMtime: number | undefined
     try {
@@ -104,10 +105,10 @@ export function createSyncObject (options: SyncOptions) {
         onProgress: progress(work)
       })
       slot.release()
-      const again = await batches.settle({ wakeUp, work, rule, target, done })
+      const { again, owes } = await batches.settle({ wakeUp, work, rule, target, done })
       const fields = { jobId: work.doer.id, key: work.doer.key, outcome: done.outcome, sizeBytes: done.sizeBytes, attempt: work.doer.attempts, ms: Math.round(performance.now() - startedAt) }
       log.info(fields, done.outcome)
-      options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, ms: fields.ms })
+      options.onDone({ kind: work.kind, outcome: done.outcome, count: work.jobIds.length, bytes: done.outcome === 'uploaded' ? done.sizeBytes ?? 0 : 0, owes, ms: fields.ms })
       return again
     } catch (error) {
       slot.release()
@@ -118,6 +119,7 @@ export function createSyncObject (options: SyncOptions) {
         return await release(store.boss, tx, target, [wakeUp])
       })
     } finally {
+      batches.end()
       running.delete(work.doer.id)
     }
   }
@@ -178,7 +180,7 @@ export function createSyncObject (options: SyncOptions) {
     if (stopping) return again
     const fields = { jobId: work.doer.id, key: work.doer.key, code: known.code, attempt: work.doer.attempts, ...(known.code === 'internal_error' ? { err: known.cause } : {}) }
     log.warn(fields, pause !== undefined ? `paused ${pause}: ${known.message}` : mayRetry ? `will be tried again: ${known.message}` : known.message)
-    if (pause === undefined && !mayRetry) options.onDone({ kind: work.kind, outcome: known instanceof Held ? 'held' : 'failed', count: work.jobIds.length, bytes: 0, ms: 0 })
+    if (pause === undefined && !mayRetry) options.onDone({ kind: work.kind, outcome: known instanceof Held ? 'held' : 'failed', count: work.jobIds.length, bytes: 0, owes: false, ms: 0 })
     return again
   }
 

@@ -10,7 +10,7 @@ const leaseShare = 0.85
 const idleMs = 250
 /** So many small objects that have just changed overtake a backlog, beside those that are copied in order. */
 const expressSlots = 2
-const expressEveryMs = 100
+const expressEveryMs = 250
 
 /** A worker's right to a lane: it ends when the heartbeat was not heard in time, whatever the worker believes. */
 export interface Lease {

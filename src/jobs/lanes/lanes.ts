@@ -81,7 +81,10 @@ export async function claim (boss: PgBoss, tx: Tx, lanes: string[], now: Date): 
       where id = any(${overtaken}::uuid[]) or merged_into = any(${overtaken}::uuid[])`.execute(tx.kysely)
   }
   const doers = groups.map(({ doer }) => doer.id)
-  const members = Map.groupBy(await tx.kysely.selectFrom('jobs').select(['id', 'merged_into', 'kind', 'request', 'source']).where('merged_into', 'in', doers).execute(), row => row.merged_into)
+  // Only what was overtaken, now or by an earlier run, rides along.
+  const mayLead = groups.some(({ overtaken, doer }) => overtaken.length > 0 || doer.started_at !== null)
+  const led = mayLead ? await tx.kysely.selectFrom('jobs').select(['id', 'merged_into', 'kind', 'request', 'source']).where('merged_into', 'in', doers).execute() : []
+  const members = Map.groupBy(led, row => row.merged_into)
   const taken = groups.flatMap(({ doer, attempts }) => [doer.id, ...(members.get(doer.id) ?? []).map(row => row.id)].map(id => ({ id, attempts })))
   await sql`
     update jobs set state = 'uploading', attempts = taken.attempts, next_attempt_at = null, sent_bytes = null,

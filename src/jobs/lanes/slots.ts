@@ -29,7 +29,7 @@ export interface SlotsOptions {
 }
 
 /** Slots that were given back within so long tell how many are soon free again. */
-const recentMs = 200
+const recentMs = 500
 const mostAhead = 64
 
 /**
