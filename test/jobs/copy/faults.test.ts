@@ -3,7 +3,7 @@ import type { FaultRule } from '../../../sandbox/kit/faults.ts'
 import { AppError } from '../../../src/errors.ts'
 import { bucket, startWorkbench, type Made } from './workbench.ts'
 
-const { s3, netstorage, copy, put, lies, stored, asked, read, at } = await startWorkbench(t, { stallTimeoutMs: 1000 })
+const { s3, netstorage, copy, put, lies, stored, asked, read, at } = await startWorkbench(t, { stallTimeoutMs: 2500 })
 const sizeBytes = 600_000
 const midway = 200_000
 
@@ -73,7 +73,7 @@ for (const etag of ['md5', 'multipart'] as const) {
     const left = Object.entries(cases)
     const wrong: string[] = []
     // A few at a time: most only wait, but all servers live in this process.
-    await Promise.all(Array.from({ length: 8 }, async () => {
+    await Promise.all(Array.from({ length: 6 }, async () => {
       for (let next = left.shift(); next !== undefined; next = left.shift()) wrong.push(...await suffer(`${etag}: ${next[0]}`, etag, next[1]))
     }))
     t.same(wrong, [])

@@ -47,7 +47,7 @@ export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) =
         netstorage: client,
         ledger: before,
         lease: { signal: new AbortController().signal, check () {} },
-        verifyTimeoutMs: 2500,
+        verifyTimeoutMs: 4500,
         digest: 'trailer',
         minRewriteMs: 0,
         isExpress: false,
