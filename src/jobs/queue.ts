@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
 import type { Store, Tx } from '../store/store.ts'
@@ -5,7 +6,7 @@ import type { JobRow } from '../store/tables.ts'
 import { callIn, owe, restPriority } from './debts/owe.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
-import { laneOf, newJobId, step, type NewJob } from './job.ts'
+import { laneOf, newJobId, stepOf, type NewJob } from './job.ts'
 import { wake } from './lanes/lanes.ts'
 import { selectJobs, type JobFilter } from './list.ts'
 
@@ -87,10 +88,10 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
   const stands = await reserve(tx, repeated, now)
   const outcomes = new Map(repeated.map(({ jobId }, index) => [jobId, stands[index] as string | AppError]))
   const fresh = jobs.filter(({ id }) => (outcomes.get(id) ?? id) === id)
-  const rows = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh, now)
-  const known = [...outcomes.values()].filter(outcome => typeof outcome === 'string' && !rows.some(row => row.id === outcome)) as string[]
-  const before = known.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', known).execute()
-  const byId = new Map([...rows, ...before].map(row => [row.id, row]))
+  if (fresh.length > 0) await storeJobs(store, tx, fresh, now)
+  const wanted = jobs.flatMap(({ id }) => { const outcome = outcomes.get(id) ?? id; return typeof outcome === 'string' ? [outcome] : [] })
+  const rows = wanted.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', wanted).execute()
+  const byId = new Map(rows.map(row => [row.id, row]))
   return jobs.map(({ id }) => {
     const outcome = outcomes.get(id) ?? id
     // A job that is forgotten already, though its key is not, was kept for less than a day by the clock of another replica.
@@ -98,15 +99,15 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
   })
 }
 
-/** One transaction for all that arrived together: their rows, their wake-ups and what they owe. */
-export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<JobRow[]> {
+/** One transaction for all that arrived together: their rows, their wake-ups and what they owe. Returns their ids. */
+export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<string[]> {
   const rows = items.map(item => ({
     id: item.id ?? newJobId(now.getTime()),
     kind: item.kind,
     state: item.problem !== undefined ? 'failed' as const : item.kind === 'purge' ? 'purging' as const : 'queued' as const,
     bucket: item.bucket ?? null,
     key: item.key ?? null,
-    version_id: item.versionId ?? null,
+    version_id: item.versionId?.toWellFormed() ?? null,
     rule: item.rule ?? null,
     target: item.target ?? null,
     cp_code: item.cpCode ?? null,
@@ -115,18 +116,19 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     solo: item.solo ?? false,
     hint_source: item.hint?.source ?? null,
     hint: item.hint?.order ?? null,
-    request: JSON.stringify(item.purge === undefined ? item.request : { ...item.request, edgegrid: item.purge.edgegrid, escalateTo: item.purge.cpCodes }),
-    source: JSON.stringify(item.source),
-    labels: item.labels ?? [],
-    purge: item.purge === undefined ? null : JSON.stringify(item.purge.plan),
-    error: item.problem === undefined ? null : JSON.stringify(item.problem),
-    timeline: step(now, item.problem !== undefined ? 'failed' : item.kind === 'purge' ? 'purging' : 'queued', item.problem?.detail ?? `stored, from ${item.source.type}`),
+    request: item.purge === undefined ? item.request : { ...item.request, edgegrid: item.purge.edgegrid, escalateTo: item.purge.cpCodes },
+    source: item.source,
+    labels: (item.labels ?? []).map(label => label.toWellFormed()),
+    purge: item.purge?.plan ?? null,
+    error: item.problem ?? null,
+    timeline: stepOf(now, item.problem !== undefined ? 'failed' : item.kind === 'purge' ? 'purging' : 'queued', item.problem?.detail ?? `stored, from ${item.source.type}`),
     created_at: now,
     started_at: item.kind === 'purge' ? now : null,
     finished_at: item.problem === undefined ? null : now
   }))
-  const stored = await tx.kysely.insertInto('jobs').values(rows).returningAll().execute()
-  const byId = new Map(stored.map(row => [row.id, row]))
+  const columns = sql.join(Object.keys(rows[0] ?? {}).map(name => sql.ref(name)))
+  // One parameter, however many rows: the embedded database takes twice as long over thousands of them.
+  await sql`insert into jobs (${columns}) select ${columns} from jsonb_populate_recordset(null::jobs, ${JSON.stringify(rows)}::jsonb)`.execute(tx.kysely)
   await wake(store.boss, tx, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
   const purges = items.flatMap(({ purge }, index) => {
     const { id = '', lane = null } = rows[index] ?? {}
@@ -147,5 +149,5 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     ...(cpCodes === undefined ? {} : { cpCodes }),
     jobIds: [id]
   })))
-  return rows.map(row => byId.get(row.id) as JobRow)
+  return rows.map(row => row.id)
 }

@@ -60,8 +60,8 @@ export async function takeHints (store: Store, tx: Tx, hints: readonly Hint[], n
     }
   }
   await retryJobs(store.boss, tx, [...toRevive], now, 'the event was delivered again')
-  const rows = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh.map(index => (hints[index] as Hint).job), now)
-  for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: rows[place]?.id ?? '' }
+  const ids = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh.map(index => (hints[index] as Hint).job), now)
+  for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: ids[place] ?? '' }
   const marks = hints.flatMap((hint, index) => {
     const jobId = results[index]?.jobId
     return jobId === undefined || hint.wakesArchived ? [] : hint.identities.map(identity => ({ identity, jobId }))
