@@ -22,6 +22,8 @@ export interface Answer { at: number, status: number, count: number, last: unkno
 
 interface Methods {
   putRow: (row: Row) => void
+  /** All that is read below a prefix comes at this pace. */
+  slow: (prefix: string, bytesPerSecond: number) => void
   /** How many objects lie below a prefix on NetStorage. */
   stored: (prefix: string) => number
   /** Requests since the last call, by action and status. */
@@ -48,6 +50,9 @@ const kinds = {
     return {
       server,
       methods: {
+        slow (prefix: string, bytesPerSecond: number) {
+          server.faults.add({ match: { path: new RegExp(`^/${bucket}/${prefix}/`) }, slow: { bytesPerSecond } })
+        },
         putRow ({ prefix, count, sizeBytes, etag }: Row) {
           for (let index = 0; index < count; index++) server.putSynthetic(bucket, keyOf(prefix, index), { sizeBytes, seed: index % 8, etag })
         }

@@ -9,7 +9,7 @@ import type { Cost } from './loop.ts'
 import { bucket } from './servers.ts'
 
 /** A job, as far as the benchmarks look at it. */
-export interface Job { id: string, key: string, state: string, outcome?: string, createdAt: string, uploadedAt?: string, purgedAt?: string, finishedAt?: string, error?: { detail: string } }
+export interface Job { id: string, key: string, state: string, outcome?: string, createdAt: string, startedAt?: string, uploadedAt?: string, purgedAt?: string, finishedAt?: string, error?: { detail: string } }
 
 /** The service as a user starts it, in a process of its own. */
 export interface Service {
@@ -23,6 +23,8 @@ export interface Service {
   memory: () => { rssBytes: number, peakBytes: number }
   resetPeak: () => void
   stop: () => Promise<void>
+  /** Forgets its folder, where it was kept. */
+  remove: () => Promise<void>
 }
 
 const ticksPerSecond = 100
@@ -36,10 +38,10 @@ async function freePort (): Promise<number> {
   })
 }
 
-export interface ServiceOptions { env: Record<string, string>, execArgv?: string[], dir?: string }
+export interface ServiceOptions { env: Record<string, string>, execArgv?: string[], dir?: string, /** Leaves the folder for another start. */ keep?: boolean }
 
 /** Starts the service on an embedded database in a temporary folder, or what `env` says. */
-export async function startService ({ env, execArgv = [], dir: given }: ServiceOptions): Promise<Service> {
+export async function startService ({ env, execArgv = [], dir: given, keep = false }: ServiceOptions): Promise<Service> {
   const dir = given ?? mkdtempSync(join(tmpdir(), 'edgeferry-bench-'))
   const port = await freePort()
   const child = spawn(process.execPath, [...execArgv, fileURLToPath(new URL('../../src/server.ts', import.meta.url))], {
@@ -84,8 +86,9 @@ export async function startService ({ env, execArgv = [], dir: given }: ServiceO
       const exited = new Promise(resolve => { child.once('exit', resolve) })
       child.kill('SIGTERM')
       await exited
-      if (given === undefined) rmSync(dir, { recursive: true, force: true })
-    }
+      if (given === undefined && !keep) rmSync(dir, { recursive: true, force: true })
+    },
+    async remove () { rmSync(dir, { recursive: true, force: true }) }
   }
 }
 

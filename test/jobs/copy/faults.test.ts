@@ -70,7 +70,8 @@ async function suffer (key: string, etag: Made['etag'], { where, fault, ends, le
 
 for (const etag of ['md5', 'multipart'] as const) {
   t.test(`each fault ends in the right bytes, or in a clear failure with the old object intact (${etag === 'md5' ? 'MD5 up front' : 'hashed on the way'})`, async t => {
-    const left = Object.entries(cases)
+    // What is asked afterwards does not depend on how the digest was told.
+    const left = Object.entries(cases).filter(([, { where }]) => etag === 'md5' || where !== 'stat')
     const wrong: string[] = []
     // A few at a time: most only wait, but all servers live in this process.
     await Promise.all(Array.from({ length: 6 }, async () => {
