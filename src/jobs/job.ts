@@ -62,8 +62,37 @@ export function step (now: Date, name: string, detail: string): string {
   return JSON.stringify(stepOf(now, name, detail))
 }
 
+/** A job as lists read it: without what they do not show, which is most of it. */
+export type ListedJob = Omit<JobRow, 'timeline' | 'request' | 'hint' | 'hint_source' | 'solo' | 'cancel_requested' | 'revision'>
+
+/** The columns of a listed job. */
+export const listedColumns = [
+  'id', 'kind', 'state', 'outcome', 'merged_into', 'bucket', 'key', 'version_id', 'rule', 'target', 'cp_code', 'path', 'lane', 'source', 'labels', 'attempts', 'etag', 'size_bytes',
+  'sent_bytes', 'md5', 'purge', 'purged', 'error', 'retried_at', 'next_attempt_at', 'created_at', 'started_at', 'uploaded_at', 'purged_at', 'finished_at'
+] as const satisfies Array<keyof ListedJob>
+
+type JobTime = 'retried_at' | 'next_attempt_at' | 'created_at' | 'started_at' | 'uploaded_at' | 'purged_at' | 'finished_at'
+/** A listed job as the database writes it in JSON. */
+export type WrittenJob = Omit<ListedJob, JobTime> & Record<JobTime, string | null>
+
+const readTime = (text: string | null): Date | null => text === null ? null : new Date(text)
+
+/** A listed job as it was before it was written in JSON. */
+export function reviveJob (job: WrittenJob): ListedJob {
+  return {
+    ...job,
+    retried_at: readTime(job.retried_at),
+    next_attempt_at: readTime(job.next_attempt_at),
+    created_at: readTime(job.created_at) as Date,
+    started_at: readTime(job.started_at),
+    uploaded_at: readTime(job.uploaded_at),
+    purged_at: readTime(job.purged_at),
+    finished_at: readTime(job.finished_at)
+  }
+}
+
 /** The job as callers see it; `timeline` only where one job is shown. */
-export function toJob (row: JobRow, selfUrl: string, withTimeline: boolean): Job {
+export function toJob (row: ListedJob, selfUrl: string, timeline?: TimelineEntry[]): Job {
   const given = {
     outcome: row.outcome,
     mergedInto: row.merged_into,
@@ -85,7 +114,7 @@ export function toJob (row: JobRow, selfUrl: string, withTimeline: boolean): Job
     uploadedAt: row.uploaded_at?.toISOString(),
     purgedAt: row.purged_at?.toISOString(),
     finishedAt: row.finished_at?.toISOString(),
-    timeline: withTimeline ? row.timeline : undefined
+    timeline
   }
   const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== undefined))
   return {

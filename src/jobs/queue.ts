@@ -6,9 +6,9 @@ import type { JobRow } from '../store/tables.ts'
 import { callIn, owe, restPriority } from './debts/owe.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
-import { laneOf, newJobId, stepOf, type NewJob } from './job.ts'
+import { laneOf, newJobId, stepOf, type ListedJob, type NewJob } from './job.ts'
 import { wake } from './lanes/lanes.ts'
-import { selectJobs, type JobFilter } from './list.ts'
+import { listJobs, type JobFilter } from './list.ts'
 
 /** Our words over the store: add a job, find jobs, wait for one. */
 export interface Queue {
@@ -17,7 +17,7 @@ export interface Queue {
   /** The job that this very request started before, if it did. */
   recall: (repeat: Repeatable) => Promise<JobRow | undefined>
   find: (id: string) => Promise<JobRow | undefined>
-  list: (filter: JobFilter) => Promise<JobRow[]>
+  list: (filter: JobFilter) => Promise<ListedJob[]>
   /** The job as it is when it ends (or `isOver`), or after `ms`, or when the service stops. */
   wait: (id: string, ms: number, isOver?: (row: JobRow) => boolean) => Promise<JobRow | undefined>
   close: () => void
@@ -55,7 +55,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
       return row
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),
-    list: async filter => await selectJobs(store.kysely, filter).execute(),
+    list: async filter => await listJobs(store.kysely, filter),
     async wait (id, ms, isOver = row => row.finished_at !== null) {
       const over = Promise.withResolvers<void>()
       const leave = await feed.watch(id, row => { if (isOver(row)) over.resolve() }).catch(() => () => {})

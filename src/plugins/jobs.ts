@@ -81,8 +81,8 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   })
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
-  const show = (row: JobRow) => toJob(row, link(row.id), true)
-  const followAll = createFollowAll({ store, feed, show: row => toJob(row, link(row.id), false) })
+  const show = (row: JobRow) => toJob(row, link(row.id), row.timeline)
+  const followAll = createFollowAll({ store, feed, show: row => toJob(row, link(row.id)) })
   const requests = createRequests(config.rules.current)
   /** What was asked before under the same key is answered from what came of it, whatever the rules say by now. */
   const start = async ({ caller, idempotencyKey }: Call, route: string, body: object, make: () => NewJob): Promise<Job> => {
@@ -111,7 +111,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     cancel: async (id, caller) => await act(acts.cancel, id, caller),
     release: async (id, caller) => await act(acts.release, id, caller),
     retryAll: async (filter, dryRun, { buckets }) => await acts.retryAll({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }, dryRun),
-    list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id), false)),
+    list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id))),
     async wait (id, ms) {
       // What is held goes on when an operator says so: nobody should wait for that.
       const row = await queue.wait(id, ms, row => row.finished_at !== null || row.state === 'held')
@@ -138,7 +138,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       const { jobs, places } = await findObject(store.kysely, bucket, key)
       const items = places.map(place => describePlace(place, pauses.reasons()))
       const summary = items.length === 0 ? describeUnknown(config.rules.current().rules, bucket, key, jobs[0]) : items.map(each => each.summary).join(' ')
-      return { summary, items, jobs: jobs.map(row => toJob(row, link(row.id), false)) }
+      return { summary, items, jobs: jobs.map(row => toJob(row, link(row.id))) }
     },
     async health () {
       const stopping = app.isDraining()

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../errors.ts'
 import type { Store } from '../../store/store.ts'
 import type { JobRow } from '../../store/tables.ts'
+import type { ListedJob } from '../job.ts'
 import { selectJobs, type JobFilter } from '../list.ts'
 import { cancelJob } from './cancel.ts'
 import { releaseJobs } from './release.ts'
@@ -59,7 +60,7 @@ export function createActs ({ store, now, onQueued }: ActsOptions): Acts {
     async retryAll ({ states = ['failed'], ...filter }, dryRun) {
       let count = 0
       for (let after: string | undefined; ;) {
-        const page: JobRow[] = await selectJobs(store.kysely, { ...filter, states, limit: batchSize, ...(after === undefined ? {} : { after }) }).execute()
+        const page: ListedJob[] = await selectJobs(store.kysely, { ...filter, states, limit: batchSize, ...(after === undefined ? {} : { after }) }).execute()
         const ids = page.filter(job => dryRun ? job.lane !== null || job.purge !== null : true).map(job => job.id)
         count += dryRun
           ? ids.length

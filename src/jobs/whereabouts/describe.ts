@@ -1,7 +1,7 @@
 import type { Static } from 'typebox'
 import { findMiss, findRule, mapObject, type Rule } from '../../mapping.ts'
 import type { Job, ObjectSchema } from '../../schemas.ts'
-import type { JobRow } from '../../store/tables.ts'
+import type { ListedJob } from '../job.ts'
 import { explain } from './explain.ts'
 import type { Place } from './find.ts'
 
@@ -14,7 +14,7 @@ export interface Whereabouts { summary: string, items: DescribedPlace[], jobs: J
 /** A path as callers see it: what is known, and what it means. */
 export function describePlace (place: Place, pauses: ReadonlyMap<string, string>): DescribedPlace {
   const { ledger, jobs, owed, purges } = place
-  const known = ledger ?? jobs[0] as JobRow
+  const known = ledger ?? jobs[0] as ListedJob
   const copied = ledger === undefined || (ledger.pending && !ledger.present) ? undefined : ledger
   return {
     bucket: known.bucket as string,
@@ -40,7 +40,7 @@ const given = <Name extends string, Value>(name: Name, value: Value | null | und
   (value === undefined || value === null ? {} : { [name]: value }) as Partial<Record<Name, Value>>
 
 /** Why nothing is known of an object: no rule takes it, it cannot be mapped, or nobody ever asked. */
-export function describeUnknown (rules: readonly Rule[], bucket: string, key: string, last: JobRow | undefined): string {
+export function describeUnknown (rules: readonly Rule[], bucket: string, key: string, last: ListedJob | undefined): string {
   if (last?.error !== undefined && last.error !== null) return `It was never copied: ${last.error.detail}`
   const rule = findRule(rules, bucket, key)
   if (rule === undefined) return `It was never copied: no rule takes it. ${rules.map(each => `${each.name}: ${describeMiss(each, bucket, key)}`).join('; ')}.`

@@ -1,4 +1,4 @@
-import type { JobRow } from '../../store/tables.ts'
+import type { ListedJob } from '../job.ts'
 import type { Place } from './find.ts'
 
 /** Why an object is not live yet, in a word that programs know and in plain words. */
@@ -36,7 +36,7 @@ export function explain (place: Place, pauses: ReadonlyMap<string, string>): Exp
   return { live: reasons.length === 0, summary: [describeCopy(place), ...reasons.map(each => each.detail)].join(' '), reasons }
 }
 
-const isOpen = (job: JobRow) => job.finished_at === null
+const isOpen = (job: ListedJob) => job.finished_at === null
 const count = (many: number, what: string) => many === 1 ? `One ${what} is` : `${many} ${what}s are`
 
 /** What NetStorage holds, as far as this service saw it. */
@@ -57,7 +57,7 @@ function explainOpen ({ jobs }: Place, pauses: ReadonlyMap<string, string>): Rea
   return jobs.filter(job => isOpen(job) && job.merged_into === null).toReversed().map(job => ({ ...explainJob(job, pauses), jobId: job.id }))
 }
 
-function explainJob (job: JobRow, pauses: ReadonlyMap<string, string>): Reason {
+function explainJob (job: ListedJob, pauses: ReadonlyMap<string, string>): Reason {
   const last = job.error === null ? '' : ` The last attempt failed: ${job.error.detail}`
   switch (job.state) {
     case 'queued': {

@@ -1,13 +1,13 @@
 import t from 'tap'
 import { explain, type Reason } from '../../../src/jobs/whereabouts/explain.ts'
-import type { Place } from '../../../src/jobs/whereabouts/find.ts'
-import type { DebtRow, JobRow, ObjectRow } from '../../../src/store/tables.ts'
+import type { OwedPurge, Place } from '../../../src/jobs/whereabouts/find.ts'
+import type { JobRow, ObjectRow } from '../../../src/store/tables.ts'
 
 const moment = new Date('2026-11-24T09:30:00Z')
 const later = new Date('2026-11-24T09:31:00Z')
 const job = (changes: Partial<JobRow>) => ({ id: 'j1', kind: 'sync', bucket: 'assets', target: 'main', state: 'queued', merged_into: null, error: null, attempts: 1, created_at: moment, retried_at: null, next_attempt_at: null, uploaded_at: null, finished_at: null, sent_bytes: null, ...changes }) as JobRow
 const ledger = (changes: Partial<ObjectRow> = {}) => ({ job_id: 'j0', present: true, pending: false, size_bytes: 5, etag: 'e', committed_at: moment, ...changes }) as ObjectRow
-const debt = (changes: Partial<DebtRow>) => ({ edgegrid: 'default', repeat: false, due_at: null, ...changes }) as DebtRow
+const debt = (changes: Partial<OwedPurge>) => ({ edgegrid: 'default', repeat: false, due_at: null, ...changes }) as OwedPurge
 const error = { detail: 'It broke.' } as NonNullable<JobRow['error']>
 const place = (changes: Partial<Place>): Place => ({ lane: 'l', jobs: [], owed: [], purges: [], ...changes })
 
