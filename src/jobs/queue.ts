@@ -37,7 +37,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
 
   const insert = coalesce<Wanted, JobRow | AppError>(async items => {
     try {
-      return await store.withTx(async tx => await storeOnce(store, tx, items, now()))
+      return await store.withTx(async tx => await storeOnce(store, tx, items, now()), { goesAhead: true })
     } catch (cause) {
       if (items.length > 1) throw cause
       throw new AppError('store_unavailable', 'The job could not be stored. Nothing was started; try again.', { cause })

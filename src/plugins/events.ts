@@ -40,7 +40,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
   const count = (source: string, verdict: string): void => { metrics.events.inc({ source, verdict }) }
 
   const takeAll = coalesce<Hint[], Received[]>(async messages => {
-    const results = await store.withTx(async tx => await takeHints(store, tx, messages.flat(), now()))
+    const results = await store.withTx(async tx => await takeHints(store, tx, messages.flat(), now()), { goesAhead: true })
     return messages.map(hints => results.splice(0, hints.length))
   }, { max: maxMessagesAtOnce })
   const receiveEvents = createReceiveEvents({

@@ -40,7 +40,8 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   }
   let writes = 0
   const inTx = new AsyncLocalStorage<true>()
-  const pool = createPool(session, () => inTx.getStore() === true, () => { writes++ })
+  const ahead = new AsyncLocalStorage<boolean>()
+  const pool = createPool(session, () => inTx.getStore() === true, () => ahead.getStore() === true, () => { writes++ })
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   await migrate(kysely)
   const run = async (text: string, values?: unknown[]) => {
@@ -73,7 +74,8 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     boss,
     orphansAtStart: true,
     fsyncs: () => Atomics.load(fsyncs, 0),
-    withTx: async fn => await kysely.transaction().execute(async tx => await inTx.run(true, async () => await fn({ kysely: tx, db: bossDatabase(tx) }))),
+    withTx: async (fn, { goesAhead = false } = {}) => await ahead.run(goesAhead, async () =>
+      await kysely.transaction().execute(async tx => await inTx.run(true, async () => await fn({ kysely: tx, db: bossDatabase(tx) })))),
     ping: async () => { await ping(kysely) },
     async close () {
       clearInterval(vacuum)
@@ -143,17 +145,31 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
 }
 
 /** A pool of one: whoever connects holds the session until release, so a transaction is never mixed with others. */
-function createPool (session: Session, isInTx: () => boolean, onWrite: () => void): PostgresPool {
-  let turn: Promise<void> = Promise.resolve()
+function createPool (session: Session, isInTx: () => boolean, isAhead: () => boolean, onWrite: () => void): PostgresPool {
+  let busy = false
+  const waiting: Array<{ ahead: boolean, go: () => void }> = []
+  const release = (): void => {
+    const next = waiting.shift()
+    if (next === undefined) busy = false
+    else next.go()
+  }
+  const acquire = async (): Promise<void> => {
+    if (!busy) {
+      busy = true
+      return
+    }
+    await new Promise<void>(resolve => {
+      const ahead = isAhead()
+      const place = ahead ? waiting.findIndex(each => !each.ahead) : -1
+      waiting.splice(place === -1 ? waiting.length : place, 0, { ahead, go: resolve })
+    })
+  }
   return {
     options: {},
     async connect () {
       // The session is held by the very transaction that now asks for another one: it would wait for ever.
       if (isInTx()) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
-      const before = turn
-      let release = (): void => {}
-      turn = new Promise(resolve => { release = resolve })
-      await before
+      await acquire()
       let broken = false
       let begins = false
       return {
@@ -182,7 +198,8 @@ function createPool (session: Session, isInTx: () => boolean, onWrite: () => voi
       } as unknown as PostgresPoolClient
     },
     async end () {
-      await turn
+      await acquire()
+      release()
     }
   }
 }

@@ -17,8 +17,12 @@ export interface Tx {
 export interface Store {
   kysely: Kysely<Tables>
   boss: PgBoss
-  /** Commits when `fn` resolves. Nothing else of the store may be awaited inside: the embedded one would wait for itself, and throws instead. */
-  withTx: <T>(fn: (tx: Tx) => Promise<T>) => Promise<T>
+  /**
+   * Commits when `fn` resolves. Nothing else of the store may be awaited inside: the embedded one would wait for itself,
+   * and throws instead. Where somebody waits for the answer it may go ahead of those that wait for the embedded one's
+   * only session; one at a time, or the others would never have their turn.
+   */
+  withTx: <T>(fn: (tx: Tx) => Promise<T>, options?: { goesAhead?: boolean }) => Promise<T>
   /** The database is this process's alone, so whatever was active before the start has no worker any more. */
   orphansAtStart: boolean
   /** How often the database made the disk keep what it wrote; undefined where another process does that. */

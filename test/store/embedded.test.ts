@@ -32,3 +32,21 @@ t.test('what is no longer needed is vacuumed after so many writes, for nothing e
   for (let n = 0; n < 60; n++) await store.kysely.updateTable('pauses').set({ reason: `${n}` }).execute()
   await until(async () => await vacuums() === 1, 'the dead rows are given back', 120_000, 100)
 })
+
+t.test('whoever is waited for goes ahead of others that wait for the only session', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log })
+  t.teardown(async () => { await store.close() })
+  const gate = Promise.withResolvers<void>()
+  const order: string[] = []
+  const work = async (name: string, goesAhead: boolean, until?: Promise<void>) => {
+    await store.withTx(async tx => {
+      await sql`select 1`.execute(tx.kysely)
+      order.push(name)
+      await until
+    }, { goesAhead })
+  }
+  const all = [work('holder', false, gate.promise), work('copy 1', false), work('copy 2', false), work('caller 1', true), work('caller 2', true), work('copy 3', false)]
+  gate.resolve()
+  await Promise.all(all)
+  t.same(order, ['holder', 'caller 1', 'caller 2', 'copy 1', 'copy 2', 'copy 3'])
+})
