@@ -17,7 +17,7 @@ const account = { keyName: 'upload', key: 'a-key', cpCodes: [cpCode] }
 export interface Made { seed: number, sizeBytes: number, etag: 'md5' | 'multipart' }
 
 /** Real servers with faults, and the copy between them without a queue: what lies where is the ledger of the test's own. */
-export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) => void }, { stallTimeoutMs = 400 } = {}) {
+export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) => void }, { stallTimeoutMs = 30_000 } = {}) {
   const s3 = await startS3()
   await s3.createBucket(bucket)
   const netstorage = await startNetStorage({ accounts: [account] })
