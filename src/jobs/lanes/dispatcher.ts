@@ -11,6 +11,8 @@ const idleMs = 250
 /** So many small objects that have just changed overtake a backlog, beside those that are copied in order. */
 const expressSlots = 2
 const expressEveryMs = 250
+/** While every slot is taken, there is no hurry: what comes meanwhile is fetched at once. */
+const busyMs = 50
 
 /** A worker's right to a lane: it ends when the heartbeat was not heard in time, whatever the worker believes. */
 export interface Lease {
@@ -73,6 +75,7 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
   const slots = createSlots({ count: concurrency, onRelease })
   const express = createSlots({ count: expressSlots, isExpress: true, onRelease })
   let overtookAt = -Infinity
+  let lookedAt = -Infinity
 
   function start (wakeUp: WakeUp, target: string, heardAt: number, slot: Slot): void {
     const abort = new AbortController()
@@ -131,6 +134,12 @@ export async function startDispatcher ({ store, targets, concurrency, heartbeatS
       return
     }
     clearTimeout(timer)
+    const waitMs = active.size < concurrency ? 0 : lookedAt + busyMs - performance.now()
+    if (waitMs > 0) {
+      timer = setTimeout(kick, waitMs)
+      return
+    }
+    lookedAt = performance.now()
     fetching = fetchAll()
       .catch(error => { log.warn({ err: error }, 'looking for work failed; trying again') })
       .finally(() => {
