@@ -44,7 +44,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
     }
   })
 
-  const find = async (id: string) => await store.kysely.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst()
+  const find = async (id: string) => await store.readAhead(async () => await store.kysely.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst())
 
   return {
     find,
@@ -55,7 +55,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
       return row
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),
-    list: async filter => await listJobs(store.kysely, filter),
+    list: async filter => await store.readAhead(async () => await listJobs(store.kysely, filter)),
     async wait (id, ms, isOver = row => row.finished_at !== null) {
       const over = Promise.withResolvers<void>()
       const leave = await feed.watch(id, row => { if (isOver(row)) over.resolve() }).catch(() => () => {})

@@ -22,6 +22,9 @@ export interface EmbeddedOptions {
 const growing = ['edgeferry.jobs', 'edgeferry.hints', 'edgeferry.objects', 'edgeferry.debts', 'pgboss.job_common']
 const firstAnalyze = 200
 
+/** So many in a row go ahead of the others before one of those has its turn. */
+const mostAhead = 4
+
 /**
  * PostgreSQL in a worker thread, for one process: PGlite with real fsync, behind a pool of one connection. Throws
  * StoreRefused if the folder is another process's, or not one of ours.
@@ -76,6 +79,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     fsyncs: () => Atomics.load(fsyncs, 0),
     withTx: async (fn, { goesAhead = false } = {}) => await ahead.run(goesAhead, async () =>
       await kysely.transaction().execute(async tx => await inTx.run(true, async () => await fn({ kysely: tx, db: bossDatabase(tx) })))),
+    readAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
     async close () {
       clearInterval(vacuum)
@@ -148,8 +152,11 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
 function createPool (session: Session, isInTx: () => boolean, isAhead: () => boolean, onWrite: () => void): PostgresPool {
   let busy = false
   const waiting: Array<{ ahead: boolean, go: () => void }> = []
+  let aheadInARow = 0
   const release = (): void => {
-    const next = waiting.shift()
+    const firstOther = waiting.findIndex(each => !each.ahead)
+    const [next] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
+    aheadInARow = next?.ahead === true ? aheadInARow + 1 : 0
     if (next === undefined) busy = false
     else next.go()
   }

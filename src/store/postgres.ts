@@ -54,6 +54,7 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
     orphansAtStart: false,
     fsyncs: () => undefined,
     withTx: async fn => await kysely.transaction().execute(async tx => await fn({ kysely: tx, db: bossDatabase(tx) })),
+    readAhead: async fn => await fn(),
     ping: async () => { await ping(kysely) },
     async close () {
       await boss.stop({ graceful: false, close: false })

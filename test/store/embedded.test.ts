@@ -50,3 +50,26 @@ t.test('whoever is waited for goes ahead of others that wait for the only sessio
   await Promise.all(all)
   t.same(order, ['holder', 'caller 1', 'caller 2', 'copy 1', 'copy 2', 'copy 3'])
 })
+
+t.test('however many are waited for, the others have their turn between them', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log })
+  t.teardown(async () => { await store.close() })
+  const gate = Promise.withResolvers<void>()
+  const order: string[] = []
+  const holder = store.withTx(async tx => {
+    await sql`select 1`.execute(tx.kysely)
+    await gate.promise
+  })
+  const copies = [1, 2].map(async () => await store.withTx(async tx => {
+    await sql`select 1`.execute(tx.kysely)
+    order.push('copy')
+  }))
+  const reads = Array.from({ length: 10 }, async () => await store.readAhead(async () => {
+    await sql`select 1`.execute(store.kysely)
+    order.push('read')
+  }))
+  gate.resolve()
+  await Promise.all([holder, ...copies, ...reads])
+  t.match(order.slice(0, 4), ['read', 'read', 'read', 'read'], 'they go ahead')
+  t.ok(order.indexOf('copy') <= 5 && order.lastIndexOf('copy') <= 10, `${order.join()}`)
+})
