@@ -36,7 +36,7 @@ export async function bookAcceptance (tx: Tx, booking: Booking, shipment: Shipme
   const { edgegrid, repeatMs } = booking
   const now = await readClock(tx)
   const ended = await pay(tx, { ...shipment, edgegrid, receipt, repeatMs, purgeRowId })
-  await changeBuckets(tx, booking, shipment.type, now, buckets => { look(buckets, shipment.type, receipt.rateLimit, booking.pending) })
+  await changeBuckets(tx, booking, shipment.type, now, buckets => { look(buckets, shipment.type, receipt.rateLimit, { ...booking.pending, budget: booking.budget, underwayMs: now.getTime() - shipment.sentAt.getTime() }) })
   await rest(tx, edgegrid, 0)
   return ended
 }
@@ -52,7 +52,7 @@ export async function bookRefusal (tx: Tx, booking: Booking, shipment: Shipment,
     await giveBackDebts(tx, debts)
     await changeBuckets(tx, booking, type, now, buckets => {
       unspent(buckets, 1)
-      halt(buckets, type, error, booking.pending)
+      halt(buckets, type, error, { ...booking.pending, budget: booking.budget, underwayMs: now.getTime() - shipment.sentAt.getTime() })
     })
     return []
   }
@@ -70,19 +70,21 @@ export async function bookRefusal (tx: Tx, booking: Booking, shipment: Shipment,
   return await findOffender(tx, shipment, error, now)
 }
 
+interface Timing { requests: number, objects: number, underwayMs: number, budget: number }
+
 /** The bucket that was short says what it holds, and nothing is spent of it until it holds what was missing. */
-function halt (buckets: Buckets, type: DebtRow['type'], { shortage, rateLimit, retryAfterSeconds = 0 }: PurgeRateLimited, pending: Booking['pending']): void {
-  look(buckets, type, rateLimit, pending, true)
+function halt (buckets: Buckets, type: DebtRow['type'], { shortage, rateLimit, retryAfterSeconds = 0 }: PurgeRateLimited, timing: Timing): void {
+  look(buckets, type, rateLimit, timing, true)
   const name: BucketName = shortage.bucket === 'requests' ? 'request' : type
-  const bucket = observe(buckets.get(name) as TokenBucket, { limit: shortage.limit, remaining: shortage.remaining }, pending[shortage.bucket], true)
+  const bucket = observe(buckets.get(name) as TokenBucket, { limit: shortage.limit, remaining: shortage.remaining }, { ...timing, pending: timing[shortage.bucket], refusal: true })
   const missing = (shortage.needed ?? NaN) - (shortage.remaining ?? NaN)
   buckets.set(name, hold(bucket, missing > 0 ? missing : Math.max(1, retryAfterSeconds) * bucket.perSecond))
 }
 
-function look (buckets: Buckets, type: DebtRow['type'], seen: RateLimit | undefined, pending: Booking['pending'], refusal = false): void {
+function look (buckets: Buckets, type: DebtRow['type'], seen: RateLimit | undefined, { requests, objects, underwayMs, budget }: Timing, refusal = false): void {
   if (seen === undefined) return
-  buckets.set('request', observe(buckets.get('request') as TokenBucket, seen.requests, pending.requests, refusal))
-  buckets.set(type, observe(buckets.get(type) as TokenBucket, seen.objects, pending.objects, refusal))
+  buckets.set('request', observe(buckets.get('request') as TokenBucket, seen.requests, { budget, pending: requests, refusal, underwayMs }))
+  buckets.set(type, observe(buckets.get(type) as TokenBucket, seen.objects, { budget, pending: objects, refusal, underwayMs }))
 }
 
 /** Fast Purge could not answer, or nobody knows what it did: later once more, all of it, until it is too late for that. */

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { isFresh, spend, spendable, type TokenBucket } from '../../purge/budget.ts'
+import { isPlenty, needsLook, spend, spendable, type TokenBucket } from '../../purge/budget.ts'
 import type { Tx } from '../../store/store.ts'
 import type { DebtRow } from '../../store/tables.ts'
 import type { HeldDebt } from '../debts/payment.ts'
@@ -89,11 +89,12 @@ export async function claim (tx: Tx, options: ClaimOptions): Promise<Claim | und
   for (const type of types) {
     const bucket = buckets.get(type) as TokenBucket
     const requests = buckets.get('request') as TokenBucket
-    const fresh = isFresh(bucket)
-    if (!fresh && options.busy.has(type)) continue
+    const looking = needsLook(bucket) || needsLook(requests)
+    const alone = looking || !isPlenty(bucket)
+    if (alone && options.busy.has(type)) continue
     if (type === 'url' && !probing) result.escalated = await escalate(tx, { ...options, bucket, now })
-    const slots = Math.min(options.slots - result.shipments.length, spendable(requests), single || !fresh ? 1 : Infinity)
-    const limit = Math.min(spendable(bucket), probing ? 1 : mostCandidates)
+    const slots = Math.min(options.slots - result.shipments.length, spendable(requests, budget), single || alone ? 1 : Infinity)
+    const limit = Math.min(spendable(bucket, budget), probing ? 1 : mostCandidates)
     if (slots < 1 || limit < 1 || (single && result.shipments.length > 0)) continue
     let candidates = await takeCandidates(tx, edgegrid, type, limit, now)
     const more = candidates.length === mostCandidates
@@ -102,12 +103,12 @@ export async function claim (tx: Tx, options: ClaimOptions): Promise<Claim | und
       await putOff(tx, edgegrid, braked, cpCodesPerHour, now)
       candidates = candidates.filter(each => !each.limited || !braked.some(code => code.object === each.object && code.network === each.network))
     }
-    const { parcels, tooLong } = packParcels({ type, candidates, slots, more, isRipe: (kind, oldest) => probing || isRipe(kind, oldest, now) })
+    const { parcels, tooLong, cut } = packParcels({ type, candidates, slots, more, isRipe: (kind, oldest) => probing || looking || isRipe(kind, oldest, now) })
     const held = await hold(tx, edgegrid, type, [...parcels, ...tooLong.map(each => ({ ...each, objects: [each.object], suspect: true, rest: true }))], now)
-    const shipments = held.slice(0, parcels.length).filter(each => each.objects.length > 0).map(each => ({ ...each, type, probe: probing, sentAt: now }))
+    const shipments = held.slice(0, parcels.length).filter(each => each.objects.length > 0).map(each => ({ ...each, type, rest: each.rest && !looking, probe: probing, sentAt: now }))
     result.tooLong.push(...held.slice(parcels.length).flatMap(({ debts, objects }) => objects.map(object => ({ debts, object }))))
     result.shipments.push(...shipments)
-    result.more ||= more && parcels.length > 0
+    result.more ||= cut || looking || (more && parcels.length > 0)
     buckets.set(type, spend(bucket, shipments.reduce((sum, each) => sum + each.objects.length, 0)))
     buckets.set('request', spend(requests, shipments.length))
   }

@@ -23,10 +23,13 @@ export interface CourierOptions extends LaneOptions {
   onTheirWay: ReadonlyMap<Shipment, unknown>
 }
 
+/** A shipment since the moment it was taken, by the clock of this process. */
+export interface UnderWay extends Shipment { takenAt: number }
+
 /** Brings shipments to Fast Purge and books the answers. */
 export interface Courier {
-  /** Never rejects. `takenAt` is when the debts were taken, by the clock of this process. */
-  deliver: (shipment: Shipment, takenAt: number) => Promise<void>
+  /** Never rejects. */
+  deliver: (shipment: UnderWay) => Promise<void>
   /** Gives back what is on its way. */
   abort: () => void
 }
@@ -36,8 +39,8 @@ export function createCourier (options: CourierOptions): Courier {
   const { edgegrid, budget, repeatMs, retryMs, client, name, inTurn, onTheirWay, pauses, log } = options
   const stop = new AbortController()
 
-  async function deliver (shipment: Shipment, takenAt: number): Promise<void> {
-    const { action, type, network, objects, debts, sentAt } = shipment
+  async function deliver (shipment: UnderWay): Promise<void> {
+    const { action, type, network, objects, debts, sentAt, takenAt } = shipment
     // Frozen for so long that another planner may have taken the debts: they are no longer ours to send.
     if (performance.now() - takenAt > claimMs / 2) return
     const renewal = setInterval(() => { renew(shipment).catch(() => {}) }, claimMs / 3)
@@ -45,7 +48,7 @@ export function createCourier (options: CourierOptions): Courier {
     try {
       const answer = await client.send({ action, type, network, objects: objects.map(object => toWire(object, type)), signal: stop.signal }).catch(toAppError)
       await book(shipment, answer, purgeRowId)
-      report(shipment, answer, takenAt)
+      report(shipment, answer)
       if (shipment.probe && isFromService(answer)) await pauses.resume(name)
     } catch (error) {
       log.error({ err: error, edgegrid, count: debts.length }, 'the answer to a purge could not be booked: it is sent once more')
@@ -89,7 +92,7 @@ export function createCourier (options: CourierOptions): Courier {
     return await bookRefusal(tx, booking, shipment, answer)
   }
 
-  function report ({ type, network, action, objects, debts, sentAt }: Shipment, answer: PurgeReceipt | AppError, takenAt: number): void {
+  function report ({ type, network, action, objects, debts, sentAt, takenAt }: UnderWay, answer: PurgeReceipt | AppError): void {
     const fields = { edgegrid, type, network, action, count: objects.length }
     if (answer instanceof AppError) {
       if (!stop.signal.aborted) log.warn({ ...fields, code: answer.code, ...(answer.code === 'internal_error' ? { err: answer.cause } : {}) }, answer.message)

@@ -7,7 +7,7 @@ import type { EndedJob } from '../debts/payment.ts'
 import { refuse } from '../debts/setback.ts'
 import type { Pauses } from '../pauses.ts'
 import { claim, type Claim, type PlanningRules, type Shipment } from './claim.ts'
-import { createCourier } from './courier.ts'
+import { createCourier, type UnderWay } from './courier.ts'
 import { kindOf } from './packing.ts'
 
 /** The most requests on their way at once: enough to use a burst up in seconds over a slow line. */
@@ -16,6 +16,8 @@ const mostRequests = 4
 const pollMs = 250
 /** How often a lane asks whether the planner that has the lease still lives. */
 const standbyMs = 1_000
+/** A request that is on its way for longer holds up no other. */
+const slowMs = 3_000
 /** How long requests may still be answered when the process stops. */
 const stopMs = 5_000
 
@@ -49,7 +51,7 @@ export function startLane (edgegrid: string, client: PurgeClient, options: LaneO
   const { store, pauses, log, coalesceMs } = options
   const name = `edgegrid:${edgegrid}`
   const holder = randomUUID()
-  const onTheirWay = new Map<Shipment, Promise<void>>()
+  const onTheirWay = new Map<UnderWay, Promise<void>>()
   /** When the last body that was not full left, by kind. */
   const lastRest = new Map<string, number>()
   let stopping = false
@@ -95,7 +97,7 @@ export function startLane (edgegrid: string, client: PurgeClient, options: LaneO
     const ripeMs = await untilRipe()
     if (ripeMs === undefined) return undefined
     if (ripeMs > 0) return Math.min(ripeMs, pollMs)
-    const busy = new Set([...onTheirWay.keys()].map(shipment => shipment.type))
+    const busy = new Set([...onTheirWay.keys()].filter(shipment => performance.now() - shipment.takenAt < slowMs).map(shipment => shipment.type))
     const slots = mostRequests - onTheirWay.size
     const takeProbe = pauses.reasons().has(name) ? async (tx: Tx) => await pauses.takeProbe(tx, name) : undefined
     crowded = true
@@ -104,9 +106,9 @@ export function startLane (edgegrid: string, client: PurgeClient, options: LaneO
     const claimed = await inTurn(async tx => await claim(tx, { ...options, edgegrid, holder, alone: store.orphansAtStart, slots, busy, takeProbe, isRipe }))
     if (claimed === undefined) return standbyMs
     if (claimed.escalated > 0) log.warn({ edgegrid, count: claimed.escalated }, 'too many URLs wait: the CP codes of their rule are invalidated in their place')
-    for (const shipment of claimed.shipments) {
+    for (const shipment of claimed.shipments.map(each => ({ ...each, takenAt }))) {
       if (shipment.rest && !shipment.suspect) lastRest.set(kindOf(shipment, shipment.type), performance.now())
-      onTheirWay.set(shipment, courier.deliver(shipment, takenAt).finally(() => {
+      onTheirWay.set(shipment, courier.deliver(shipment).finally(() => {
         onTheirWay.delete(shipment)
         if (crowded) idleUntil = 0
         kick()

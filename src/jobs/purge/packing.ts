@@ -20,7 +20,7 @@ export interface PackingOptions {
   candidates: readonly Candidate[]
   /** The most requests. */
   slots: number
-  /** More wait than the candidates: a body that is not full had better wait for them. */
+  /** More wait than the candidates: the last body of many had better wait for them. */
   more: boolean
   /** Whether a body that is not full may go: its oldest object waited long enough, and the last such body of its kind is long gone. */
   isRipe: (kind: string, oldest: Date) => boolean
@@ -44,15 +44,24 @@ function unite (candidates: readonly Candidate[]): Candidate[] {
   return [...united.values()]
 }
 
+/** What packing comes to. */
+export interface Packed {
+  /** In the order in which they are to go. */
+  parcels: Parcel[]
+  /** What fits no body at all. */
+  tooLong: Candidate[]
+  /** More could have gone, were there more slots. */
+  cut: boolean
+}
+
 /**
  * Packs what is due into as few bodies as there can be: full ones now, the rest when it is ripe. What is suspect of having
- * spoiled a request goes by itself and last. `tooLong` fits no body at all.
+ * spoiled a request goes by itself and last.
  */
-export function packParcels ({ type, candidates, slots, more, isRipe }: PackingOptions): { parcels: Parcel[], tooLong: Candidate[] } {
+export function packParcels ({ type, candidates, slots, more, isRipe }: PackingOptions): Packed {
   const byNumber = Map.groupBy(unite(candidates), each => `${kindOf(each, type)} ${each.suspect ?? ''}`)
   const groups = [...byNumber.values()].sort((a, b) => Number(isSuspect(a)) - Number(isSuspect(b)))
-  const full: Parcel[] = []
-  const rest: Parcel[] = []
+  const parcels: Parcel[] = []
   const tooLong: Candidate[] = []
   for (const group of groups) {
     const { network, action } = group[0] as Candidate
@@ -62,14 +71,14 @@ export function packParcels ({ type, candidates, slots, more, isRipe }: PackingO
     const suspect = isSuspect(group)
     const bodies = split.batches.map((objects): Parcel => ({ network, action, objects: objects.map(String), suspect, rest: false }))
     const last = bodies.pop()
-    full.push(...bodies)
-    if (last === undefined) continue
+    parcels.push(...bodies)
+    // Of a flood more is still to come, which will fill this one.
+    if (last === undefined || (more && bodies.length > 0)) continue
     last.rest = true
     const oldest = new Date(Math.min(...group.map(each => each.due_at.getTime())))
-    if (suspect || isRipe(kindOf(last, type), oldest)) rest.push(last)
+    if (suspect || isRipe(kindOf(last, type), oldest)) parcels.push(last)
   }
-  const parcels = more && full.length > 0 ? full : [...full, ...rest]
-  return { parcels: parcels.sort((a, b) => Number(a.suspect) - Number(b.suspect)).slice(0, slots), tooLong }
+  return { parcels: parcels.slice(0, slots), tooLong, cut: parcels.length > slots }
 }
 
 const isSuspect = (group: readonly Candidate[]) => group[0]?.suspect !== null

@@ -31,7 +31,7 @@ export async function readTokens (kysely: Kysely<Tables>, budget: number, now: D
   const rows = await kysely.selectFrom('purge_buckets').selectAll().execute()
   return new Map((Object.keys(documentedLimits) as BucketName[]).map(name => {
     const buckets = rows.filter(row => row.bucket === name).map(row => refill(toBucket(row), budget, now))
-    return [name, Math.min(...(buckets.length === 0 ? [newBucket(name, budget, now)] : buckets).map(spendable))]
+    return [name, Math.min(...(buckets.length === 0 ? [newBucket(name, budget, now)] : buckets).map(bucket => spendable(bucket, budget)))]
   }))
 }
 
