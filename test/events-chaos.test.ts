@@ -10,8 +10,10 @@ import { testConfig } from './app.ts'
 import { makeDataDir } from './data-dir.ts'
 import { until } from './process.ts'
 
-const changes = 300
-const keys = Array.from({ length: 100 }, (_, n) => `chaos/${n} ä+%.js`)
+// A third of it shows what a change breaks; the gate asks for all.
+const share = process.env['CI'] === undefined ? 3 : 1
+const changes = 300 / share
+const keys = Array.from({ length: Math.ceil(100 / share) }, (_, n) => `chaos/${n} ä+%.js`)
 /** Chance with a seed: the changes and the mishaps of a run can be had again, though not what overtakes what. */
 const seed = Number(process.env['CHAOS_SEED'] ?? 1)
 const random = seededRandom(seed)
@@ -108,7 +110,7 @@ t.test('whatever goes wrong on the way, in the end NetStorage equals S3 and ever
     inS3.set(`/${cpCode}/${Key}`, sha256(await Body?.transformToByteArray() ?? ''))
   }
   const names = netstorage.store.names(`/${cpCode}/`)
-  t.ok(inS3.size > 20 && inS3.size < keys.length, 'some objects are left, and some are gone')
+  t.ok(inS3.size > 20 / share && inS3.size < keys.length, 'some objects are left, and some are gone')
   t.same(new Map(names.map(name => [name, netstorage.store.get(name)?.sha256])), inS3)
   t.equal(netstorage.mostUploadsAtOnce(), 1)
 
