@@ -48,9 +48,10 @@ t.test('SIGTERM lets running copies finish while requests are served, and the re
   t.match(second.output(), /^The data folder .* is in use by another process\. Stop that one first/m)
 
   const hold = Promise.withResolvers<void>()
-  netstorage.faults.add({ times: 1, match: { action: 'upload' }, until: hold.promise })
-  const running = await sync(origin, 'stop/running.txt')
-  await until(() => netstorage.faults.rules.length === 0, 'a copy runs')
+  // One slot for all, and two for what is new and small.
+  netstorage.faults.add({ times: 3, match: { action: 'upload' }, until: hold.promise })
+  const [running] = await Promise.all(['running', 'running too', 'running as well'].map(async name => await sync(origin, `stop/${name}.txt`))) as [Job, Job, Job]
+  await until(() => netstorage.faults.rules.length === 0, 'every slot is taken')
   const queued = await sync(origin, 'stop/queued.txt')
   const waiting = get(`${origin}/jobs/${queued.id}`, { prefer: 'wait=55' })
 
@@ -64,7 +65,7 @@ t.test('SIGTERM lets running copies finish while requests are served, and the re
   hold.resolve()
   t.equal(await service.exited, 0)
   t.match(await waiting, { status: 202, body: { id: queued.id, state: 'queued' } }, 'who waits is answered')
-  t.equal(netstorage.log.filter(entry => entry.action === 'upload').length, 1)
+  t.equal(netstorage.log.filter(entry => entry.action === 'upload').length, 3)
   t.notMatch(service.output(), /"level":(40|50|60)/, 'nothing odd is logged')
 
   const next = startProcess({ ...env, SHUTDOWN_TIMEOUT_SECONDS: '1' })
