@@ -30,8 +30,8 @@ export default fp<{ config: Config, now: () => Date, heartbeatSeconds?: number |
     app.decorate('drain', async () => { await (drained ??= within(config.shutdownTimeoutMs * leaveAt, stopAll())) })
     app.decorate('isDraining', () => drained !== undefined)
     app.addHook('onClose', async () => { await app.drain() })
-    // Callers that keep their connection should find a replica that stays.
-    app.addHook('onRequest', async (_request, reply) => { if (drained !== undefined) reply.header('connection', 'close') })
+    // Callers that keep their connection should find a replica that stays; who waited for the end must not hold it up.
+    app.addHook('onSend', async (_request, reply) => { if (drained !== undefined) reply.header('connection', 'close') })
   }
   if (config.role === 'web') {
     await openQueues(store, targets.keys(), heartbeatSeconds)
