@@ -1,13 +1,13 @@
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
-import type { Store, Tx } from '../store/store.ts'
+import type { Store, Trip, Tx } from '../store/store.ts'
 import type { JobRow } from '../store/tables.ts'
-import { callIn, owe, restPriority } from './debts/owe.ts'
+import { packCallIn, packOwe, restPriority } from './debts/owe.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, stepOf, type ListedJob, type NewJob } from './job.ts'
-import { wake } from './lanes/lanes.ts'
+import { packWakeUps } from './lanes/lanes.ts'
 import { listJobs, type JobFilter } from './list.ts'
 
 /** Our words over the store: add a job, find jobs, wait for one. */
@@ -81,17 +81,16 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
 
 interface Wanted { job: NewJob, repeat: Repeatable | undefined }
 
-/** Stores jobs, but for a repeated request finds the one it started before. */
+/** Stores jobs, but for a repeated request finds the one it started before. Ends the transaction. */
 async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Promise<Array<JobRow | AppError>> {
   const jobs = items.map(({ job, repeat }) => ({ ...job, id: newJobId(now.getTime()), repeat }))
   const repeated = jobs.flatMap(({ id, repeat }) => repeat === undefined ? [] : [{ ...repeat, jobId: id }])
   const stands = await reserve(tx, repeated, now)
   const outcomes = new Map(repeated.map(({ jobId }, index) => [jobId, stands[index] as string | AppError]))
-  const fresh = jobs.filter(({ id }) => (outcomes.get(id) ?? id) === id)
-  if (fresh.length > 0) await storeJobs(store, tx, fresh, now)
-  const wanted = jobs.flatMap(({ id }) => { const outcome = outcomes.get(id) ?? id; return typeof outcome === 'string' ? [outcome] : [] })
-  const rows = wanted.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', wanted).execute()
-  const byId = new Map(rows.map(row => [row.id, row]))
+  const before = repeated.flatMap(({ jobId }) => { const outcome = outcomes.get(jobId); return typeof outcome === 'string' && outcome !== jobId ? [outcome] : [] })
+  const known = before.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', before).execute()
+  const stored = await storeJobs(store, tx, jobs.filter(({ id }) => (outcomes.get(id) ?? id) === id), now)
+  const byId = new Map([...known, ...stored].map(row => [row.id, row]))
   return jobs.map(({ id }) => {
     const outcome = outcomes.get(id) ?? id
     // A job that is forgotten already, though its key is not, was kept for less than a day by the clock of another replica.
@@ -99,9 +98,63 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
   })
 }
 
-/** One transaction for all that arrived together: their rows, their wake-ups and what they owe. Returns their ids. */
-export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date): Promise<string[]> {
-  const rows = items.map(item => ({
+/**
+ * One transaction for all that arrived together: their rows, their wake-ups and what they owe, and what `packMore` adds.
+ * Ends the transaction. Returns the jobs as they are stored.
+ */
+export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date, packMore: (trip: Trip) => void = () => {}): Promise<JobRow[]> {
+  const rows = items.map(item => toRow(item, now))
+  const trip = tx.trip()
+  if (rows.length > 0) {
+    const columns = sql.join(Object.keys(rows[0] as object).map(name => sql.ref(name)))
+    // One parameter, however many rows: the embedded database takes twice as long over thousands of them.
+    trip.add(sql`insert into jobs (${columns}) select ${columns} from jsonb_populate_recordset(null::jobs, ${JSON.stringify(rows)}::jsonb)`)
+  }
+  packWakeUps(store.boss, tx, trip, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
+  packMore(trip)
+  const purges = items.flatMap(({ purge }, index) => {
+    const { id = '', lane = null } = rows[index] ?? {}
+    return purge === undefined ? [] : [{ ...purge, id, lane, priority: restPriority(purge.plan.objects.length) }]
+  })
+  const calling = packCallIn(trip, purges.flatMap(({ id, lane, priority }) => lane === null ? [] : [{ lane, jobId: id, priority }]))
+  packOwe(trip, purges.map(({ plan, edgegrid, cpCodes, id, lane, priority }) => ({
+    lane: lane ?? '',
+    edgegrid,
+    network: plan.network,
+    type: plan.by,
+    action: plan.action,
+    objects: plan.objects,
+    asked: true,
+    delayMs: 0,
+    priority,
+    repeat: false,
+    ...(cpCodes === undefined ? {} : { cpCodes }),
+    jobIds: [id]
+  })))
+  await Promise.all([calling, trip.send({ commit: true })])
+  return rows.map(row => ({ ...untouched, ...row }))
+}
+
+/** What a job has not come to when it is stored. */
+const untouched = {
+  outcome: null,
+  merged_into: null,
+  attempts: 0,
+  etag: null,
+  size_bytes: null,
+  sent_bytes: null,
+  md5: null,
+  purged: null,
+  cancel_requested: false,
+  retried_at: null,
+  next_attempt_at: null,
+  revision: 0,
+  uploaded_at: null,
+  purged_at: null
+}
+
+function toRow (item: NewJob, now: Date) {
+  return {
     id: item.id ?? newJobId(now.getTime()),
     kind: item.kind,
     state: item.problem !== undefined ? 'failed' as const : item.kind === 'purge' ? 'purging' as const : 'queued' as const,
@@ -125,29 +178,5 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     created_at: now,
     started_at: item.kind === 'purge' ? now : null,
     finished_at: item.problem === undefined ? null : now
-  }))
-  const columns = sql.join(Object.keys(rows[0] ?? {}).map(name => sql.ref(name)))
-  // One parameter, however many rows: the embedded database takes twice as long over thousands of them.
-  await sql`insert into jobs (${columns}) select ${columns} from jsonb_populate_recordset(null::jobs, ${JSON.stringify(rows)}::jsonb)`.execute(tx.kysely)
-  await wake(store.boss, tx, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
-  const purges = items.flatMap(({ purge }, index) => {
-    const { id = '', lane = null } = rows[index] ?? {}
-    return purge === undefined ? [] : [{ ...purge, id, lane, priority: restPriority(purge.plan.objects.length) }]
-  })
-  await callIn(tx, purges.flatMap(({ id, lane, priority }) => lane === null ? [] : [{ lane, jobId: id, priority }]))
-  await owe(tx, purges.map(({ plan, edgegrid, cpCodes, id, lane, priority }) => ({
-    lane: lane ?? '',
-    edgegrid,
-    network: plan.network,
-    type: plan.by,
-    action: plan.action,
-    objects: plan.objects,
-    asked: true,
-    delayMs: 0,
-    priority,
-    repeat: false,
-    ...(cpCodes === undefined ? {} : { cpCodes }),
-    jobIds: [id]
-  })))
-  return rows.map(row => row.id)
+  }
 }

@@ -1,11 +1,11 @@
 import { sql } from 'kysely'
 import type { Rule } from '../mapping.ts'
-import type { Store, Tx } from '../store/store.ts'
+import type { Store, Trip, Tx } from '../store/store.ts'
 import type { PurgePlan } from '../store/tables.ts'
 import type { Committed } from './copy/copy-object.ts'
 import { incur } from './debts/incur.ts'
 import { stepOf } from './job.ts'
-import { release, type WakeUp, type Work } from './lanes/lanes.ts'
+import { callAgain, packRelease, type WakeUp, type Work } from './lanes/lanes.ts'
 
 /** A first upload that is about to arrive. */
 export interface Pending { lane: string, target: string, work: Work }
@@ -15,8 +15,9 @@ export async function markPending (kysely: Store['kysely'], pendings: Pending[],
   const rows = pendings.map(({ lane, target, work: { doer } }) => ({
     lane, target, cp_code: doer.cp_code as number, path: doer.path as string, bucket: doer.bucket as string, key: doer.key as string, present: false, pending: true, mtime: 0, committed_at: now, job_id: doer.id
   }))
-  await kysely.insertInto('objects').values(rows)
-    .onConflict(conflict => conflict.column('lane').doUpdateSet(eb => ({ bucket: eb.ref('excluded.bucket'), key: eb.ref('excluded.key'), pending: true }))).execute()
+  await sql`insert into objects (lane, target, cp_code, path, bucket, key, present, pending, mtime, committed_at, job_id)
+    select lane, target, cp_code, path, bucket, key, present, pending, mtime, committed_at, job_id from jsonb_populate_recordset(null::objects, ${JSON.stringify(rows)}::jsonb)
+    on conflict (lane) do update set bucket = excluded.bucket, key = excluded.key, pending = true`.execute(kysely)
 }
 
 /** An upload failed that may have arrived: the ledger no longer says for sure what lies at the path, nor how old it is. */
@@ -44,30 +45,34 @@ export interface Terms { now: Date, purgeDelayMs: number, purgeRepeat: boolean }
  * if the lane of one of them was taken over.
  */
 export async function settle (boss: Store['boss'], tx: Tx, settlements: Settlement[], terms: Terms): Promise<Settled[]> {
-  await record(tx, settlements, terms.now)
   const plans = await incur(tx, settlements, terms)
   const rows = settlements.flatMap((settlement, index) => conclude(settlement, plans[index], terms))
-  await sql`
+  const trip = tx.trip()
+  packRecords(trip, settlements, terms.now)
+  trip.add(sql`
     update jobs set state = s.state, outcome = s.outcome, error = null, next_attempt_at = null,
       etag = s.etag, size_bytes = s.size_bytes, md5 = s.md5, sent_bytes = s.sent_bytes, purge = s.purge, purged = null,
       uploaded_at = s.uploaded_at, finished_at = s.finished_at, timeline = timeline || s.steps
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as s (id uuid, state text, outcome text, etag text, size_bytes bigint, md5 text,
       sent_bytes bigint, purge jsonb, uploaded_at timestamptz, finished_at timestamptz, steps jsonb)
-    where jobs.id = s.id and jobs.finished_at is null`.execute(tx.kysely)
+    where jobs.id = s.id and jobs.finished_at is null`)
+  const targets = [...Map.groupBy(settlements, each => each.target)]
+  const ending = Promise.all(targets.map(async ([target, mine]) => await packRelease(boss, trip, target, mine.map(each => each.wakeUp))))
+  const [waiting] = await Promise.all([ending, trip.send()])
   const again = new Map<string, boolean>()
-  for (const [target, mine] of Map.groupBy(settlements, each => each.target)) again.set(target, await release(boss, tx, target, mine.map(each => each.wakeUp)))
+  for (const [index, [target]] of targets.entries()) again.set(target, await callAgain(boss, tx, target, waiting[index] ?? []))
   return settlements.map(({ target }, index) => ({ again: again.get(target) ?? false, owes: plans[index] !== undefined }))
 }
 
 /** The ledger: what lies at each path now. */
-async function record (tx: Tx, settlements: Settlement[], now: Date): Promise<void> {
+function packRecords (trip: Trip, settlements: Settlement[], now: Date): void {
   const rows = settlements.filter(({ done }) => isChange(done)).map(({ wakeUp, work: { doer }, target, done }) => ({
     lane: wakeUp.lane,
     target,
-    cp_code: doer.cp_code as number,
-    path: doer.path as string,
-    bucket: doer.bucket as string,
-    key: doer.key as string,
+    cp_code: doer.cp_code,
+    path: doer.path,
+    bucket: doer.bucket,
+    key: doer.key,
     present: done.present,
     pending: false,
     etag: done.etag ?? null,
@@ -79,9 +84,10 @@ async function record (tx: Tx, settlements: Settlement[], now: Date): Promise<vo
     job_id: doer.id
   }))
   if (rows.length === 0) return
-  const columns = Object.keys(rows[0] as object).filter(name => name !== 'lane') as Array<Exclude<keyof typeof rows[number], 'lane'>>
-  await tx.kysely.insertInto('objects').values(rows)
-    .onConflict(conflict => conflict.column('lane').doUpdateSet(eb => Object.fromEntries(columns.map(name => [name, eb.ref(`excluded.${name}`)])))).execute()
+  const columns = Object.keys(rows[0] as object)
+  trip.add(sql`insert into objects (${sql.join(columns.map(name => sql.ref(name)))})
+    select ${sql.join(columns.map(name => sql.ref(name)))} from jsonb_populate_recordset(null::objects, ${JSON.stringify(rows)}::jsonb)
+    on conflict (lane) do update set ${sql.join(columns.slice(1).map(name => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))}`)
 }
 
 const isChange = ({ outcome }: Committed): boolean => outcome === 'uploaded' || outcome === 'deleted'

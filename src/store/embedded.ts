@@ -6,8 +6,10 @@ import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } f
 import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
-import { bossDatabase, bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
+import type { Result, Statement } from './statements.ts'
+import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
+import { conclude, createTransactions, toAnswer } from './transaction.ts'
 
 export interface EmbeddedOptions {
   dir: string
@@ -44,32 +46,49 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   let writes = 0
   const inTx = new AsyncLocalStorage<true>()
   const ahead = new AsyncLocalStorage<boolean>()
-  const pool = createPool(session, () => inTx.getStore() === true, () => ahead.getStore() === true, () => { writes++ })
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
-  await migrate(kysely)
-  const run = async (text: string, values?: unknown[]) => {
-    const client = await pool.connect()
-    try {
-      return await client.query<Record<string, unknown>>(text, (values ?? []) as readonly unknown[])
-    } finally {
-      client.release()
-    }
+  const turns = createTurns(() => ahead.getStore() === true)
+  const run = async (statements: readonly Statement[]): Promise<Result[]> => {
+    writes += statements.filter(isWrite).length
+    return await session.run(statements)
   }
+  /** One statement of nobody's transaction, when its turn comes. */
+  const runAlone = async (text: string, values: readonly unknown[] = []): Promise<Result> => {
+    // The session is held by the very transaction that now asks for another one: it would wait for ever.
+    if (inTx.getStore() === true) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
+    return await turns.take(async () => (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 })
+  }
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: createPool(runAlone) }) })
+  // A thread that cannot even roll back is dead, and `onDeath` was called.
+  const transact = createTransactions({ run, discard () {} })
+  await migrate(new Kysely<Tables>({ dialect: new PostgresDialect({ pool: createPool(runAlone, true) }) }))
   const boss = new PgBoss({
     ...bossOptions,
     backend: 'pglite',
-    db: { executeSql: async (text, values) => ({ rows: [...(await run(text, values)).rows] }) }
+    db: { executeSql: async (text, values) => ({ rows: (await runAlone(text, values ?? [])).rows }) }
   })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
   await boss.start()
   let analyzeAt = firstAnalyze
-  const vacuum = setInterval(() => {
+  let tending = false
+  /** Table after table, so that nobody waits longer than for one of them. */
+  async function tend (command: string, tables: readonly string[]): Promise<void> {
+    if (tending) return
+    tending = true
+    try {
+      for (const table of tables) await runAlone(`${command} ${table}`)
+    } catch (error) {
+      log.warn({ err: error }, `${command} failed`)
+    } finally {
+      tending = false
+    }
+  }
+  const upkeep = setInterval(() => {
     if (writes >= vacuumEvery) {
       writes = 0
-      run('vacuum (analyze)').catch(error => { log.warn({ err: error }, 'VACUUM failed') })
+      listTables(runAlone).then(async tables => { await tend('vacuum (analyze)', tables) }).catch(error => { log.warn({ err: error }, 'VACUUM failed') })
     } else if (writes >= analyzeAt) {
       analyzeAt *= 4
-      run(`analyze ${growing.join()}`).catch(error => { log.warn({ err: error }, 'ANALYZE failed') })
+      tend('analyze', growing).catch(() => {})
     }
   }, 1000)
   return {
@@ -77,14 +96,16 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     boss,
     orphansAtStart: true,
     fsyncs: () => Atomics.load(fsyncs, 0),
-    withTx: async (fn, { goesAhead = false } = {}) => await ahead.run(goesAhead, async () =>
-      await kysely.transaction().execute(async tx => await inTx.run(true, async () => await fn({ kysely: tx, db: bossDatabase(tx) })))),
+    withTx: async (fn, { goesAhead = false } = {}) => {
+      if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
+      return await ahead.run(goesAhead, async () => await conclude(await turns.take(async () => await inTx.run(true, async () => await transact(fn))), kysely))
+    },
     readAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
     async close () {
-      clearInterval(vacuum)
+      clearInterval(upkeep)
       await boss.stop({ graceful: false, close: false })
-      await kysely.destroy()
+      await turns.take(async () => {})
       await session.close()
       unlock()
     }
@@ -93,8 +114,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
 
 /** The one session, as questions and answers over the thread's port. */
 interface Session {
-  /** `begin` starts a transaction first. */
-  ask: (text: string, values: readonly unknown[], begin?: boolean) => Promise<Reply>
+  run: (statements: readonly Statement[]) => Promise<Result[]>
   close: () => Promise<void>
 }
 
@@ -134,11 +154,11 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
     throw new StoreRefused(`The embedded database in ${dir} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
   return {
-    async ask (text, values, begin = false) {
+    async run (statements) {
       if (death !== undefined) throw death
       const id = ++last
-      worker.postMessage({ id, text, values: [...values], begin } satisfies Ask)
-      return await expect(id)
+      worker.postMessage({ id, statements: statements.map(({ text, values }) => ({ text, values: [...values] })) } satisfies Ask)
+      return (await expect(id)).results ?? []
     },
     async close () {
       closing = true
@@ -148,65 +168,53 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
   }
 }
 
-/** A pool of one: whoever connects holds the session until release, so a transaction is never mixed with others. */
-function createPool (session: Session, isInTx: () => boolean, isAhead: () => boolean, onWrite: () => void): PostgresPool {
+const isWrite = ({ text }: Statement): boolean => /^\s*(insert|update|delete|with|merge)/i.test(text)
+
+/** All tables that hold rows of ours or of pg-boss. */
+async function listTables (run: (text: string) => Promise<Result>): Promise<string[]> {
+  const { rows } = await run('select format(\'%I.%I\', schemaname, tablename) as name from pg_tables where schemaname in (\'edgeferry\', \'pgboss\', \'pg_catalog\') order by schemaname, tablename')
+  return (rows as Array<{ name: string }>).map(row => row.name)
+}
+
+/** The one session is used by one after the other, and a few in a row that somebody waits for go ahead. */
+function createTurns (isAhead: () => boolean) {
   let busy = false
   const waiting: Array<{ ahead: boolean, go: () => void }> = []
   let aheadInARow = 0
-  const release = (): void => {
+  function pass (): void {
     const firstOther = waiting.findIndex(each => !each.ahead)
     const [next] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
     aheadInARow = next?.ahead === true ? aheadInARow + 1 : 0
     if (next === undefined) busy = false
     else next.go()
   }
-  const acquire = async (): Promise<void> => {
-    if (!busy) {
-      busy = true
-      return
-    }
-    await new Promise<void>(resolve => {
-      const ahead = isAhead()
-      const place = ahead ? waiting.findIndex(each => !each.ahead) : -1
-      waiting.splice(place === -1 ? waiting.length : place, 0, { ahead, go: resolve })
-    })
-  }
   return {
-    options: {},
-    async connect () {
-      // The session is held by the very transaction that now asks for another one: it would wait for ever.
-      if (isInTx()) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
-      await acquire()
-      let broken = false
-      let begins = false
-      return {
-        async query (text: unknown, values: readonly unknown[] = []) {
-          const statement = text as string
-          // A transaction begins with its first statement: one trip to the thread less.
-          if (statement === 'begin') {
-            begins = true
-            return { command: 'BEGIN', rowCount: 0, rows: [] }
-          }
-          const begin = begins
-          begins = false
-          const { rows, affected } = await session.ask(statement, values, begin).catch(error => {
-            broken = true
-            throw error
-          })
-          const command = (/^\s*(\w+)/.exec(statement)?.[1] ?? '').toUpperCase()
-          if (/^(INSERT|UPDATE|DELETE|WITH|MERGE)$/.test(command)) onWrite()
-          return { command, rowCount: command === 'SELECT' ? (rows?.length ?? 0) : affected ?? 0, rows: rows ?? [] }
-        },
-        release () {
-          // What failed may have left the one session in an aborted transaction, which would spoil it for the next.
-          if (!broken) release()
-          else session.ask('rollback', []).catch(() => {}).finally(release)
-        }
-      } as unknown as PostgresPoolClient
-    },
-    async end () {
-      await acquire()
-      release()
+    async take<T> (use: () => Promise<T>): Promise<T> {
+      if (busy) {
+        await new Promise<void>(resolve => {
+          const ahead = isAhead()
+          const place = ahead ? waiting.findIndex(each => !each.ahead) : -1
+          waiting.splice(place === -1 ? waiting.length : place, 0, { ahead, go: resolve })
+        })
+      }
+      busy = true
+      try {
+        return await use()
+      } finally {
+        pass()
+      }
     }
   }
+}
+
+/** What Kysely wants for a pool. Others' statements would get into a transaction that is begun by it, unless there are no others. */
+function createPool (runAlone: (text: string, values: readonly unknown[]) => Promise<Result>, mayBegin = false): PostgresPool {
+  const client = {
+    async query (text: string, values: readonly unknown[] = []) {
+      if (text === 'begin' && !mayBegin) throw new Error('Transactions of the store begin with withTx.')
+      return toAnswer(text, await runAlone(text, values))
+    },
+    release () {}
+  } as unknown as PostgresPoolClient
+  return { options: {}, connect: async () => client, end: async () => {} }
 }

@@ -4,10 +4,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite, types } from '@electric-sql/pglite'
 import { makeCluster } from './cluster.ts'
 import { DurableFs } from './durable-fs.ts'
+import { createStatements, type Result, type Statement } from './statements.ts'
 
-/** A statement for the one session, and what came of it. */
-export interface Ask { id: number, text: string, values?: unknown[], /** Starts a transaction first. */ begin?: boolean }
-export interface Reply { id: number, rows?: unknown[], affected?: number, command?: string, error?: { message: string, code?: string, detail?: string } }
+/** Statements for the one session, and what came of them; of a failure what is known of it. */
+export interface Ask { id: number, statements: readonly Statement[] }
+export interface Reply { id: number, results?: Result[], error?: { message: string, code?: string, detail?: string } }
 
 const { dir, fsyncs } = workerData as { dir: string, fsyncs: Int32Array }
 const port = parentPort as NonNullable<typeof parentPort>
@@ -32,24 +33,26 @@ async function open (): Promise<PGlite> {
   return db
 }
 
-async function answer (db: PGlite, { id, text, values, begin }: Ask): Promise<Reply> {
+/** Several statements in one text can only be sent as they are. */
+const isScript = ({ text, values }: Statement): boolean => values.length === 0 && text.includes(';')
+
+async function answer ({ db, run }: Open, { id, statements }: Ask): Promise<Reply> {
   try {
-    if (begin === true) await db.exec('begin')
-    if (values === undefined || values.length === 0) {
-      const results = await db.exec(text)
-      return { id, rows: results.flatMap(each => each.rows), affected: results.at(-1)?.affectedRows ?? 0 }
-    }
-    const { rows, affectedRows } = await db.query(text, values)
-    return { id, rows, affected: affectedRows ?? 0 }
+    const [first] = statements
+    if (first === undefined || !isScript(first)) return { id, results: await run(statements) }
+    const parts = await db.exec(first.text)
+    return { id, results: [{ rows: parts.flatMap(each => each.rows), affected: parts.at(-1)?.affectedRows ?? 0 }] }
   } catch (cause) {
     const { message, code, detail } = cause as { message: string, code?: string, detail?: string }
     return { id, error: { message, ...(code === undefined ? {} : { code }), ...(detail === undefined ? {} : { detail }) } }
   }
 }
 
-let db: PGlite | undefined
+interface Open { db: PGlite, run: ReturnType<typeof createStatements> }
+let opened: Open | undefined
 try {
-  db = await open()
+  const db = await open()
+  opened = { db, run: createStatements(db) }
   port.postMessage({ id: 0 } satisfies Reply)
 } catch (cause) {
   port.postMessage({ id: 0, error: { message: (cause as Error).message } } satisfies Reply)
@@ -58,8 +61,8 @@ let turn: Promise<void> = Promise.resolve()
 port.on('message', (ask: Ask | 'close') => {
   turn = turn.then(async () => {
     if (ask === 'close') {
-      await db?.close()
+      await opened?.db.close()
       port.close()
-    } else if (db !== undefined) port.postMessage(await answer(db, ask))
+    } else if (opened !== undefined) port.postMessage(await answer(opened, ask))
   })
 })

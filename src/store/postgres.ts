@@ -1,8 +1,10 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { PgBoss } from 'pg-boss'
-import { bossDatabase, bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
+import type { Result } from './statements.ts'
+import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
+import { conclude, createTransactions, type Connection } from './transaction.ts'
 
 const int8 = 20
 /** Any number that no other user of the database takes for an advisory lock. */
@@ -31,6 +33,8 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
   pool.on('error', error => { log.warn({ err: error }, 'a database connection broke') })
   // The pool hears only of connections that nobody holds; one that breaks between two statements would end the process.
   pool.on('connect', client => { client.on('error', () => {}) })
+  const transactions = new WeakMap<pg.PoolClient, ReturnType<typeof createTransactions>>()
+  const lost = new WeakSet<pg.PoolClient>()
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   const boss = new PgBoss({ ...bossOptions, db: { executeSql: async (text, values) => await pool.query(text, values) } })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
@@ -48,17 +52,42 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
     // Ends the session, and the lock with it.
     starter.release(true)
   }
+  async function transactOver<T> (fn: (tx: Tx) => Promise<T>) {
+    const client = await pool.connect()
+    const transact = transactions.get(client) ?? createTransactions(connectionOver(client, () => { lost.add(client) }))
+    transactions.set(client, transact)
+    try {
+      return await transact(fn)
+    } finally {
+      client.release(lost.has(client))
+    }
+  }
   return {
     kysely,
     boss,
     orphansAtStart: false,
     fsyncs: () => undefined,
-    withTx: async fn => await kysely.transaction().execute(async tx => await fn({ kysely: tx, db: bossDatabase(tx) })),
+    withTx: async fn => await conclude(await transactOver(fn), kysely),
     readAhead: async fn => await fn(),
     ping: async () => { await ping(kysely) },
     async close () {
       await boss.stop({ graceful: false, close: false })
       await kysely.destroy()
+    }
+  }
+}
+
+/** A session of the server: it takes statements one by one, and what follows a failed one is not sent. */
+function connectionOver (client: pg.PoolClient, discard: () => void): Connection {
+  return {
+    discard,
+    async run (statements) {
+      const results: Result[] = []
+      for (const { text, values } of statements) {
+        const { rows, rowCount } = await client.query(text, [...values])
+        results.push({ rows, affected: rowCount ?? 0 })
+      }
+      return results
     }
   }
 }

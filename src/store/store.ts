@@ -1,5 +1,5 @@
 import type { PgBoss } from 'pg-boss'
-import { CompiledQuery, sql, type Kysely, type Transaction } from 'kysely'
+import { sql, type Compilable, type Kysely, type RawBuilder } from 'kysely'
 import { Migrator } from 'kysely/migration'
 import { migrations } from './migrations.ts'
 import type { Tables } from './tables.ts'
@@ -9,8 +9,27 @@ export type BossDatabase = NonNullable<NonNullable<Parameters<PgBoss['insert']>[
 
 /** One transaction, for our tables and for pg-boss alike: pass `db` to every pg-boss call inside. */
 export interface Tx {
-  kysely: Transaction<Tables>
+  kysely: Kysely<Tables>
   db: BossDatabase
+  /** Statements that need not wait for each other's answers. */
+  trip: () => Trip
+  /** Does something right after the commit, before `withTx` resolves. Who dies in between does not do it. */
+  afterCommit: (act: Afterwards) => void
+}
+
+/** What is done after a commit, by a handle of nobody's transaction. */
+export type Afterwards = (kysely: Kysely<Tables>) => Promise<void>
+
+/**
+ * Statements of a transaction that go to the database together: to the embedded one in one message, where each costs two
+ * threads their sleep. What `add` and `boss` return comes when `send` was called; before that it must not be awaited.
+ */
+export interface Trip {
+  add: <R>(query: Compilable<R> | RawBuilder<R>) => Promise<R[]>
+  /** A call of pg-boss that asks the database once. */
+  boss: <T>(call: (db: BossDatabase) => Promise<T>) => Promise<T>
+  /** Rejects with the first error; what comes after it is not run. With `commit` the transaction ends here. */
+  send: (options?: { commit?: boolean }) => Promise<void>
 }
 
 /** The database, whichever maker made it; nothing above knows which. */
@@ -50,16 +69,6 @@ export async function migrate (kysely: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db: kysely, provider: { getMigrations: async () => migrations }, migrationTableSchema: 'edgeferry' })
   const { error } = await migrator.migrateToLatest()
   if (error !== undefined) throw new StoreRefused(`The database could not be brought up to date: ${(error as Error).message}`, { cause: error })
-}
-
-/** pg-boss's view of a transaction of ours. */
-export function bossDatabase (kysely: Transaction<Tables>): BossDatabase {
-  return {
-    async executeSql (text, values) {
-      const { rows } = await kysely.executeQuery(CompiledQuery.raw(text, values ?? []))
-      return { rows }
-    }
-  }
 }
 
 /** Asks for the smallest answer there is, and gives up after two seconds. */

@@ -63,6 +63,51 @@ function contract (t: Test, store: Store): void {
     t.same((await sql`select 1 as one`.execute(store.kysely)).rows, [{ one: 1 }])
   })
 
+  t.test('statements of one trip are answered in order, and commit with the last', async t => {
+    const answers = await store.withTx(async tx => {
+      const trip = tx.trip()
+      const first = trip.add(sql<{ n: number }>`select 1 as n`)
+      const inserted = trip.boss(async db => await store.boss.insert('contract', [{ singletonKey: 'trip' }], { db, returnId: true }))
+      const second = trip.add(tx.kysely.insertInto('pauses').values(pause('trip')).returning('name'))
+      await trip.send({ commit: true })
+      await t.rejects(sql`select 1`.execute(tx.kysely), /after its commit/)
+      return [await first, (await inserted)?.length, await second]
+    })
+    t.same(answers, [[{ n: 1 }], 1, [{ name: 'trip' }]])
+    t.equal((await store.kysely.selectFrom('pauses').select('name').where('name', '=', 'trip').execute()).length, 1)
+    const jobs = await store.boss.fetch('contract', { batchSize: 10 })
+    t.equal(jobs.length, 1)
+    await store.boss.complete('contract', jobs.map(({ id }) => ({ id, retryCount: 0 })))
+  })
+
+  t.test('a trip ends at its first error, commits nothing, and whoever packed a part hears of it', async t => {
+    let part: Promise<unknown> | undefined
+    await t.rejects(store.withTx(async tx => {
+      const trip = tx.trip()
+      trip.add(tx.kysely.insertInto('pauses').values(pause('before')))
+      trip.add(sql`select nonsense`)
+      part = trip.add(tx.kysely.insertInto('pauses').values(pause('after')))
+      await trip.send({ commit: true })
+    }), { code: '42703' })
+    await t.rejects(part ?? Promise.resolve(), { code: '42703' })
+    t.same(await store.kysely.selectFrom('pauses').select('name').where('name', 'in', ['before', 'after']).execute(), [])
+  })
+
+  t.test('a transaction whose statement failed is not committed, though nobody said so', async t => {
+    await t.rejects(store.withTx(async tx => {
+      await tx.kysely.insertInto('pauses').values(pause('unsaid')).execute()
+      await sql`select nonsense`.execute(tx.kysely).catch(() => {})
+    }), /failed, and nobody said so/)
+    t.same(await store.kysely.selectFrom('pauses').select('name').where('name', '=', 'unsaid').execute(), [])
+  })
+
+  t.test('the same statement is right for any parameters, also for null and for as many tables as it meets', async t => {
+    const ask = async (value: string | null) => (await sql<{ v: string | null, n: number | null }>`select ${value}::text as v, length(${value}::text) as n`.execute(store.kysely)).rows[0]
+    for (const value of ['a', null, '', 'żółw', '{"a"}', 'it\'s']) t.same(await ask(value), { v: value, n: value === null ? null : value.length })
+    for (let n = 0; n < 200; n++) t.same((await sql.raw(`select ${n} as n`).execute(store.kysely)).rows, [{ n }])
+    t.same(await ask('again'), { v: 'again', n: 5 })
+  })
+
   t.test('concurrent transactions do not mix', async t => {
     await sql`create table if not exists tally (n int)`.execute(store.kysely)
     await sql`insert into tally values (0)`.execute(store.kysely)

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { coalesce } from '../../store/coalesce.ts'
 import type { Store } from '../../store/store.ts'
 import type { ObjectRow } from '../../store/tables.ts'
@@ -25,11 +26,13 @@ export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: Batche
     /** Takes the work of a lane; a lane without any is released. */
     claim: coalesce<{ wakeUp: WakeUp, target: string }, Claimed>(async lanes => await store.withTx(async tx => {
       const names = lanes.map(({ wakeUp }) => wakeUp.lane)
-      const works = await claim(store.boss, tx, names, now())
-      for (const [target, idle] of Map.groupBy(lanes.filter(({ wakeUp }) => !works.has(wakeUp.lane)), each => each.target)) {
-        await release(store.boss, tx, target, idle.map(each => each.wakeUp))
-      }
-      const ledgers = new Map((await tx.kysely.selectFrom('objects').selectAll().where('lane', 'in', names).execute()).map(row => [row.lane, row]))
+      const trip = tx.trip()
+      const works = await claim(store.boss, tx, trip, names, now())
+      const found = trip.add(tx.kysely.selectFrom('objects').selectAll().where('lane', '=', sql<string>`any(${names}::text[])`))
+      const idle = lanes.filter(({ wakeUp }) => !works.has(wakeUp.lane))
+      await trip.send({ commit: idle.length === 0 })
+      for (const [target, mine] of Map.groupBy(idle, each => each.target)) await release(store.boss, tx, target, mine.map(each => each.wakeUp))
+      const ledgers = new Map((await found).map(row => [row.lane, row]))
       return names.map(name => ({ work: works.get(name), ledger: ledgers.get(name) }))
     })),
     /** Counts the lanes at work. */

@@ -2,18 +2,20 @@ import { purgeObjects } from '../../mapping.ts'
 import type { Tx } from '../../store/store.ts'
 import type { PurgePlan } from '../../store/tables.ts'
 import type { Settlement, Terms } from '../settle.ts'
-import { callIn, owe, priorities, restPriority, type Owing } from './owe.ts'
+import { packCallIn, packOwe, priorities, restPriority, type Owing } from './owe.ts'
 
 /** Writes down what verified copies owe to the edge. Returns, per settlement, what its jobs wait for; undefined = nothing. */
 export async function incur (tx: Tx, settlements: readonly Settlement[], terms: Terms): Promise<Array<PurgePlan | undefined>> {
   const all = settlements.map(settlement => ({ ...settlement, owings: owingsOf(settlement, terms) }))
   // An event that found nothing changed asks for what is owed already, and for no more.
-  await owe(tx, all.flatMap(({ done, owings }) => done.outcome === 'unchanged' && done.present ? owings.filter(owing => owing.priority !== priorities.event) : owings))
+  const trip = tx.trip()
+  packOwe(trip, all.flatMap(({ done, owings }) => done.outcome === 'unchanged' && done.present ? owings.filter(owing => owing.priority !== priorities.event) : owings))
   const callers = all.filter(({ owings }) => owings.some(owing => owing.asked && owing.objects.length > 0))
-  const owed = await callIn(tx, callers.flatMap(({ wakeUp, work, owings }) => {
+  const calls = callers.flatMap(({ wakeUp, work, owings }) => {
     const priority = Math.min(...owings.map(owing => owing.priority))
     return work.jobIds.map(jobId => ({ lane: wakeUp.lane, jobId, priority }))
-  }))
+  })
+  const [owed] = await Promise.all([packCallIn(trip, calls), trip.send()])
   return all.map(each => callers.includes(each) && owed.has(each.wakeUp.lane) ? planOf(each.owings) : undefined)
 }
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { PurgeObject } from '../../purge/batch.ts'
-import type { Tx } from '../../store/store.ts'
+import type { Trip, Tx } from '../../store/store.ts'
 import type { DebtRow } from '../../store/tables.ts'
 
 /** A commit that is never overtaken for longer than this: its purge goes out though newer commits keep coming. */
@@ -67,11 +67,18 @@ function unite (owings: Owing[]): Debt[] {
  * new commit has settled, but not beyond 30 seconds after the first; `delete` beats `invalidate`.
  */
 export async function owe (tx: Tx, owings: Owing[]): Promise<void> {
+  const trip = tx.trip()
+  packOwe(trip, owings)
+  await trip.send()
+}
+
+/** `owe` as a part of a trip. */
+export function packOwe (trip: Trip, owings: Owing[]): void {
   const debts = unite(owings)
   if (debts.length === 0) return
   const column = <K extends keyof Debt>(name: K) => debts.map(debt => debt[name])
   const waiting = debts.flatMap(({ jobIds }, index) => [...jobIds].map(id => ({ index: index + 1, id })))
-  await sql`
+  trip.add(sql`
     with owing as (
       select * from unnest(${column('lane')}::text[], ${column('edgegrid')}::text[], ${column('network')}::text[], ${column('type')}::text[],
         ${column('object')}::text[], ${column('action')}::text[], ${column('asked')}::boolean[], ${column('delayMs')}::float8[],
@@ -103,7 +110,7 @@ export async function owe (tx: Tx, owings: Owing[]): Promise<void> {
     select standing.id, waiting.job_id, now() + owing.delay_ms * interval '1 millisecond'
     from unnest(${waiting.map(each => each.index)}::int[], ${waiting.map(each => each.id)}::uuid[]) as waiting (index, job_id)
     join owing using (index) join standing using (object, lane, edgegrid, network, type)
-    on conflict do nothing`.execute(tx.kysely)
+    on conflict do nothing`)
 }
 
 /** A job that wants all that its path still owes. */
@@ -111,9 +118,16 @@ export interface Call { lane: string, jobId: string, priority: number }
 
 /** Makes all that paths still owe due, and lets the jobs wait for it. Returns the paths that owed anything. */
 export async function callIn (tx: Tx, calls: Call[]): Promise<Set<string>> {
+  const trip = tx.trip()
+  const [lanes] = await Promise.all([packCallIn(trip, calls), trip.send()])
+  return lanes
+}
+
+/** `callIn` as a part of a trip. */
+export async function packCallIn (trip: Trip, calls: Call[]): Promise<Set<string>> {
   if (calls.length === 0) return new Set()
   const lanes = [...new Set(calls.map(call => call.lane))]
-  const { rows } = await sql<{ lane: string }>`
+  const rows = await trip.add<{ lane: string }>(sql`
     with owed as (
       select id from debts where lane = any(${lanes}::text[]) and not repeat order by object, lane for update
     ), calls as (
@@ -128,6 +142,6 @@ export async function callIn (tx: Tx, calls: Call[]): Promise<Set<string>> {
       insert into waiters (debt_id, job_id, settled_at)
       select due.id, calls.job_id, due.settled_at from due join calls using (lane) on conflict do nothing
     )
-    select distinct lane from due`.execute(tx.kysely)
+    select distinct lane from due`)
   return new Set(rows.map(row => row.lane))
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { sql } from 'kysely'
-import type { Store, Tx } from '../../store/store.ts'
-import type { NewJob } from '../job.ts'
+import type { Store, Trip, Tx } from '../../store/store.ts'
+import { newJobId, type NewJob } from '../job.ts'
 import { storeJobs } from '../queue.ts'
 import { retryJobs } from '../acting/retry.ts'
 
@@ -30,11 +30,11 @@ export function identityOf (...parts: Array<string | number>): string {
 /**
  * Stores what is new in one transaction, however many messages it came in. An event that was seen, or that a later one
  * of its key has overtaken, is dropped only while the job that answers for it is alive or has succeeded; else that job
- * is revived. Results are in the order of the hints.
+ * is revived. Ends the transaction. Results are in the order of the hints.
  */
 export async function takeHints (store: Store, tx: Tx, hints: readonly Hint[], now: Date): Promise<Received[]> {
-  const known = await findSeen(tx, hints.flatMap(hint => hint.identities))
-  const overtaken = await findOvertaken(tx, hints)
+  const trip = tx.trip()
+  const [known, overtaken] = await Promise.all([findSeen(trip, hints.flatMap(hint => hint.identities)), findOvertaken(trip, hints), trip.send()])
   const archived = await findArchived(tx, hints.filter(hint => hint.wakesArchived))
   const results: Received[] = []
   const fresh: number[] = []
@@ -60,13 +60,13 @@ export async function takeHints (store: Store, tx: Tx, hints: readonly Hint[], n
     }
   }
   await retryJobs(store.boss, tx, [...toRevive], now, 'the event was delivered again')
-  const ids = fresh.length === 0 ? [] : await storeJobs(store, tx, fresh.map(index => (hints[index] as Hint).job), now)
-  for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: ids[place] ?? '' }
+  const jobs = fresh.map(index => ({ ...(hints[index] as Hint).job, id: newJobId(now.getTime()) }))
+  for (const [place, index] of fresh.entries()) results[index] = { verdict: 'stored', jobId: (jobs[place] as { id: string }).id }
   const marks = hints.flatMap((hint, index) => {
     const jobId = results[index]?.jobId
     return jobId === undefined || hint.wakesArchived ? [] : hint.identities.map(identity => ({ identity, jobId }))
   })
-  await remember(tx, marks, now)
+  await storeJobs(store, tx, jobs, now, trip => { packMarks(trip, marks, now) })
   return results
 }
 
@@ -75,30 +75,31 @@ export async function forgetHints (store: Store, before: Date): Promise<void> {
   await sql`delete from hints where identity in (select identity from hints where seen_at < ${before}::timestamptz limit 10000)`.execute(store.kysely)
 }
 
-async function remember (tx: Tx, marks: Array<{ identity: string, jobId: string }>, now: Date): Promise<void> {
+/** Remembers which job answers for an event. */
+function packMarks (trip: Trip, marks: Array<{ identity: string, jobId: string }>, now: Date): void {
   const unique = [...new Map(marks.map(mark => [mark.identity, mark.jobId]))]
   if (unique.length === 0) return
-  await sql`insert into hints (identity, job_id, seen_at)
+  trip.add(sql`insert into hints (identity, job_id, seen_at)
     select identity, job_id, ${now}::timestamptz from unnest(${unique.map(([identity]) => identity)}::text[], ${unique.map(([, jobId]) => jobId)}::uuid[]) as mark (identity, job_id)
-    order by identity on conflict (identity) do update set job_id = excluded.job_id, seen_at = excluded.seen_at`.execute(tx.kysely)
+    order by identity on conflict (identity) do update set job_id = excluded.job_id, seen_at = excluded.seen_at`)
 }
 
-async function findSeen (tx: Tx, identities: string[]): Promise<Map<string, { id: string, state: string, mayRevive: boolean }>> {
+async function findSeen (trip: Trip, identities: string[]): Promise<Map<string, { id: string, state: string, mayRevive: boolean }>> {
   if (identities.length === 0) return new Map()
-  const rows = await tx.kysely.selectFrom('hints').innerJoin('jobs', 'jobs.id', 'hints.job_id')
-    .select(['hints.identity', 'jobs.id', 'jobs.state', 'jobs.lane']).where('hints.identity', '=', sql<string>`any(${identities}::text[])`).execute()
+  const rows = await trip.add<{ identity: string, id: string, state: string, lane: string | null }>(sql`
+    select hints.identity, jobs.id, jobs.state, jobs.lane from hints join jobs on jobs.id = hints.job_id where hints.identity = any(${identities}::text[])`)
   return new Map(rows.map(row => [row.identity, { id: row.id, state: row.state, mayRevive: row.lane !== null }]))
 }
 
 /** The hints for which a job with an equal or later one is alive or has succeeded: it saw, or will see, what they tell of. */
-async function findOvertaken (tx: Tx, hints: readonly Hint[]): Promise<Set<number>> {
+async function findOvertaken (trip: Trip, hints: readonly Hint[]): Promise<Set<number>> {
   const ordered = hints.flatMap(({ job, wakesArchived }, index) => wakesArchived || typeof job.hint?.order !== 'string' ? [] : [{ index, job, source: job.hint.source, order: job.hint.order }])
   if (ordered.length === 0) return new Set()
-  const { rows } = await sql<{ index: number }>`
+  const rows = await trip.add<{ index: number }>(sql`
     select index from unnest(${ordered.map(each => each.index)}::int[], ${ordered.map(each => each.job.bucket ?? '')}::text[], ${ordered.map(each => each.job.key ?? '')}::text[],
       ${ordered.map(each => each.source)}::text[], ${ordered.map(each => each.order)}::text[]) as given (index, bucket, key, source, hint)
     where exists (select from jobs where jobs.key = given.key and jobs.bucket = given.bucket and jobs.hint_source = given.source
-      and jobs.hint >= given.hint collate "C" and jobs.hint is not null and jobs.state <> all(${dead}::text[]))`.execute(tx.kysely)
+      and jobs.hint >= given.hint collate "C" and jobs.hint is not null and jobs.state <> all(${dead}::text[]))`)
   return new Set(rows.map(row => row.index))
 }
 

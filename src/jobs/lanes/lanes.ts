@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { PgBoss } from 'pg-boss'
 import type { Problem } from '../../errors.ts'
-import type { Store, Tx } from '../../store/store.ts'
+import type { Store, Trip, Tx } from '../../store/store.ts'
 import type { JobRow, PurgeWish } from '../../store/tables.ts'
 import { endMarked } from '../acting/cancel.ts'
 import { step } from '../job.ts'
@@ -39,31 +39,49 @@ export interface Work {
   wishes: Array<{ wish: PurgeWish, byEvent: boolean }>
 }
 
-/**
- * Stores a wake-up for each lane. There is at most one waiting wake-up a lane; one that waits for a later attempt is
- * called earlier when no `startAfter` is given.
- */
-export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string, lane: string }>, { startAfter, priority }: { startAfter?: Date, priority?: number } = {}): Promise<void> {
-  for (const target of new Set(lanes.map(each => each.target))) {
-    const wanted = [...new Set(lanes.filter(each => each.target === target).map(each => each.lane))]
-    const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }), ...(priority === undefined ? {} : { priority }) }))
-    const made = await boss.insert(queueOf(target), jobs, { db: tx.db, returnId: true })
-    if (startAfter !== undefined || made?.length === wanted.length) continue
-    // Spelt as the index of pg-boss has it: with a long queue anything else reads all of it.
-    const late = await sql<{ singleton_key: string }>`
-      select singleton_key from pgboss.job where name = ${queueOf(target)} and policy = 'stately' and state <= 'active' and state = 'created'
-        and coalesce(singleton_key, '') = any(${wanted}::text[]) and start_after > now() + interval '1 second'`.execute(tx.kysely)
-    for (const { singleton_key: singletonKey } of late.rows) {
-      await boss.update(queueOf(target), undefined, { singletonKey, startAfter: new Date(), db: tx.db })
-    }
-  }
+interface Calling { startAfter?: Date, priority?: number }
+
+/** Stores a wake-up for each lane, see `packWakeUps`. */
+export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string, lane: string }>, calling: Calling = {}): Promise<void> {
+  if (lanes.length === 0) return
+  const trip = tx.trip()
+  packWakeUps(boss, tx, trip, lanes, calling)
+  await trip.send()
 }
 
 /**
- * Takes what waits in each of some lanes, in order of arrival, as far as it may merge: all in one transaction. A lane
- * where nothing is to be done is missing from the answer.
+ * Adds a wake-up for each lane to a trip. There is at most one waiting wake-up a lane; one that waits for a later
+ * attempt is called earlier when no `startAfter` is given, right after the commit, or else by `sweep`.
  */
-export async function claim (boss: PgBoss, tx: Tx, lanes: string[], now: Date): Promise<Map<string, Work>> {
+export function packWakeUps (boss: PgBoss, tx: Tx, trip: Trip, lanes: Array<{ target: string, lane: string }>, { startAfter, priority }: Calling = {}): void {
+  for (const [target, mine] of Map.groupBy(lanes, each => each.target)) {
+    const wanted = [...new Set(mine.map(each => each.lane))]
+    const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }), ...(priority === undefined ? {} : { priority }) }))
+    const inserted = trip.boss(async db => await boss.insert(queueOf(target), jobs, { db, returnId: true }))
+    if (startAfter !== undefined) continue
+    tx.afterCommit(async kysely => {
+      if ((await inserted)?.length !== wanted.length) await callEarlier(kysely, target, wanted)
+    })
+  }
+}
+
+/** Lets wake-ups that wait for a later attempt be fetched now. */
+async function callEarlier (kysely: Store['kysely'], target: string, lanes: string[]): Promise<void> {
+  // Spelt as the index of pg-boss has it, lane by lane: with a long queue anything else reads all of it.
+  await sql`
+    update pgboss.job set start_after = pgboss.job_now()
+    from unnest(${lanes}::text[]) as wanted (lane) cross join lateral (
+      select id from pgboss.job where name = ${queueOf(target)} and policy = 'stately' and state <= 'active' and state = 'created'
+        and coalesce(singleton_key, '') = wanted.lane and start_after > pgboss.job_now() + interval '1 second' limit 1
+    ) as late
+    where job.name = ${queueOf(target)} and job.id = late.id`.execute(kysely)
+}
+
+/**
+ * Takes what waits in each of some lanes, in order of arrival, as far as it may merge. A lane where nothing is to be
+ * done is missing from the answer. What is left to be written goes with `trip`.
+ */
+export async function claim (boss: PgBoss, tx: Tx, trip: Trip, lanes: string[], now: Date): Promise<Map<string, Work>> {
   let open = await lockOpen(tx, lanes)
   const marked = open.filter(row => row.cancel_requested)
   if (marked.length > 0) {
@@ -86,11 +104,11 @@ export async function claim (boss: PgBoss, tx: Tx, lanes: string[], now: Date): 
   const led = mayLead ? await tx.kysely.selectFrom('jobs').select(['id', 'merged_into', 'kind', 'request', 'source']).where('merged_into', 'in', doers).execute() : []
   const members = Map.groupBy(led, row => row.merged_into)
   const taken = groups.flatMap(({ doer, attempts }) => [doer.id, ...(members.get(doer.id) ?? []).map(row => row.id)].map(id => ({ id, attempts })))
-  await sql`
+  trip.add(sql`
     update jobs set state = 'uploading', attempts = taken.attempts, next_attempt_at = null, sent_bytes = null,
       started_at = coalesce(started_at, ${now}::timestamptz), timeline = timeline || taken.step
     from unnest(${taken.map(each => each.id)}::uuid[], ${taken.map(each => each.attempts)}::int[], ${taken.map(each => step(now, 'uploading', `attempt ${each.attempts}`))}::text[]::jsonb[]) as taken (id, attempts, step)
-    where jobs.id = taken.id and finished_at is null`.execute(tx.kysely)
+    where jobs.id = taken.id and finished_at is null`)
   return new Map(groups.map(({ lane, doer, attempts, interrupted }) => [lane, toWork({ ...doer, attempts }, members.get(doer.id) ?? [], interrupted)]))
 }
 
@@ -143,15 +161,30 @@ export async function advance (tx: Tx, doerId: string, assignments: ReturnType<t
  * whether something can be done at once.
  */
 export async function release (boss: PgBoss, tx: Tx, target: string, wakeUps: WakeUp[], priority?: number): Promise<boolean> {
-  const done = await boss.complete(queueOf(target), wakeUps.map(({ id, retryCount }) => ({ id, retryCount })), null, { db: tx.db })
-  const { settled } = done as unknown as Settled
+  const trip = tx.trip()
+  const [waiting] = await Promise.all([packRelease(boss, trip, target, wakeUps), trip.send()])
+  return await callAgain(boss, tx, target, waiting, priority)
+}
+
+/** What ending the runs of lanes showed: the jobs that wait in them. */
+export type Ended = Array<{ lane: string, next_attempt_at: Date | null }>
+
+/** The first half of `release`, which goes with other statements; `callAgain` is the second. */
+export async function packRelease (boss: PgBoss, trip: Trip, target: string, wakeUps: WakeUp[]): Promise<Ended> {
+  const completed = trip.boss(async db => await boss.complete(queueOf(target), wakeUps.map(({ id, retryCount }) => ({ id, retryCount })), null, { db }))
+  const waiting = trip.add<{ lane: string, next_attempt_at: Date | null }>(sql`select lane, next_attempt_at from jobs
+    where lane = any(${wakeUps.map(each => each.lane)}::text[]) and state = 'queued' and merged_into is null`)
+  const { settled } = await completed as unknown as Settled
   const lost = wakeUps.find(({ id }) => !settled.includes(id))
   if (lost !== undefined) throw new LeaseLost(`the lane ${lost.lane} was taken over`)
-  const waiting = await tx.kysely.selectFrom('jobs').select(['lane', 'next_attempt_at'])
-    .where('lane', 'in', wakeUps.map(each => each.lane)).where('state', '=', 'queued').where('merged_into', 'is', null).execute()
-  const calls = [...Map.groupBy(waiting, row => row.lane as string)].map(([lane, rows]) => ({ target, lane, at: Math.min(...rows.map(row => row.next_attempt_at?.getTime() ?? 0)) }))
+  return await waiting
+}
+
+/** Wakes the lanes that still have work. Returns whether something can be done at once. */
+export async function callAgain (boss: PgBoss, tx: Tx, target: string, waiting: Ended, priority?: number): Promise<boolean> {
+  const calls = [...Map.groupBy(waiting, row => row.lane)].map(([lane, rows]) => ({ target, lane, at: Math.min(...rows.map(row => row.next_attempt_at?.getTime() ?? 0)) }))
   const atOnce = calls.filter(({ at }) => at === 0)
-  if (atOnce.length > 0) await wake(boss, tx, atOnce, priority === undefined ? {} : { priority })
+  await wake(boss, tx, atOnce, priority === undefined ? {} : { priority })
   for (const call of calls) if (call.at !== 0) await wake(boss, tx, [call], { startAfter: new Date(call.at) })
   return atOnce.length > 0
 }
@@ -170,7 +203,7 @@ export async function stop (tx: Tx, work: Work, now: Date, state: 'failed' | 'he
 }
 
 /**
- * Wakes lanes that have work but no wake-up, whatever the reason: our job table is the truth. Returns how many. A
+ * Wakes lanes that have work but no wake-up, or one that comes too late, whatever the reason: our job table is the truth. Returns how many. A
  * difference of two sets, because a join of tables without statistics would compare each with each.
  */
 export async function sweep (store: Store, now: Date): Promise<number> {
@@ -181,6 +214,7 @@ export async function sweep (store: Store, now: Date): Promise<number> {
         and created_at < ${new Date(now.getTime() - 5000)}::timestamptz
       except
       select substr(name, length(${queueOf('')}) + 1), singleton_key from pgboss.job where starts_with(name, ${queueOf('')}) and state <= 'active'
+        and start_after <= now() + interval '1 second'
       limit 500`.execute(tx.kysely)
     await wake(store.boss, tx, rows)
     return rows.length

@@ -1,5 +1,5 @@
-import type { KeyObject, X509Certificate } from 'node:crypto'
-import { checkCertificate, parseCertificate } from './check.ts'
+import type { KeyObject } from 'node:crypto'
+import { parseCertificate, readCertificate, type SigningCertificate } from './check.ts'
 import { quote, SnsRefusal } from '../refusal.ts'
 import { endpointOf, type Topic } from '../topic.ts'
 
@@ -27,7 +27,7 @@ export interface Certificates {
 }
 
 interface Entry {
-  certificate: X509Certificate
+  certificate: SigningCertificate
   /** Epoch milliseconds. */
   until: number
 }
@@ -68,8 +68,8 @@ export function createCertificates (options: CertificatesOptions): Certificates 
 
   async function download (url: string): Promise<Entry> {
     try {
-      const certificate = parseCertificate(await fetchCertificate(url, signal))
-      return { certificate, until: Math.min(Date.parse(certificate.validTo), now().getTime() + keptMs) }
+      const certificate = readCertificate(parseCertificate(await fetchCertificate(url, signal)))
+      return { certificate, until: Math.min(certificate.validTo, now().getTime() + keptMs) }
     } catch (cause) {
       throw cause instanceof SnsRefusal ? cause : new SnsRefusal('certificate_unreachable', 'The signing certificate could not be fetched; the message is welcome again.', { cause })
     }
@@ -91,11 +91,11 @@ export function createCertificates (options: CertificatesOptions): Certificates 
       const found = kept.get(url)
       const entry = found !== undefined && now().getTime() < found.until ? found : await fetchOnce(url)
       kept.delete(url)
-      checkCertificate(entry.certificate, topic, now())
+      entry.certificate.check(topic, now())
       kept.set(url, entry)
       unknown.delete(url)
       for (const oldest of kept.keys()) if (kept.size > maxCertificates) kept.delete(oldest)
-      return entry.certificate.publicKey
+      return entry.certificate.key
     }
   }
 }

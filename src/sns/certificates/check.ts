@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { X509Certificate, type KeyObject } from 'node:crypto'
 import { SnsRefusal } from '../refusal.ts'
 import { certificateNamesOf, type Topic } from '../topic.ts'
 
@@ -18,21 +18,40 @@ export function parseCertificate (pem: string): X509Certificate {
   }
 }
 
+/** A certificate as messages are checked against it: read once, since each look at an X509Certificate parses it anew. */
+export interface SigningCertificate {
+  key: KeyObject
+  /** Throws an SnsRefusal of the stage `certificate` if it may not vouch for messages of a topic now. */
+  check: (topic: Topic, now: Date) => void
+  /** Epoch milliseconds. */
+  validTo: number
+}
+
 /**
- * Whether a certificate may vouch for messages of a topic now: its name, its dates, the strength of its key. Its chain is
- * not looked at: it came over TLS from the one host that is allowed. Throws an SnsRefusal of the stage `certificate`.
+ * What a certificate may vouch for: its name, its dates and the strength of its key decide. Its chain is not looked at:
+ * it came over TLS from the one host that is allowed.
  */
-export function checkCertificate (certificate: X509Certificate, topic: Topic, now: Date): void {
-  const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey
-  if ((asymmetricKeyDetails?.modulusLength ?? 0) < leastKeyBits || asymmetricKeyType !== 'rsa') {
-    throw new SnsRefusal('certificate_key_too_weak', `The key of the certificate is not RSA of at least ${leastKeyBits} bits.`)
+export function readCertificate (certificate: X509Certificate): SigningCertificate {
+  const key = certificate.publicKey
+  const { asymmetricKeyType, asymmetricKeyDetails } = key
+  const isStrong = asymmetricKeyType === 'rsa' && (asymmetricKeyDetails?.modulusLength ?? 0) >= leastKeyBits
+  const [validFrom, validTo] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
+  const named = new Map<string, boolean>()
+  function isOf (topic: Topic): boolean {
+    const names = certificateNamesOf(topic)
+    const place = names.join()
+    const found = named.get(place) ?? names.some(name => certificate.checkHost(name, { subject: 'always', wildcards: false }) !== undefined)
+    named.set(place, found)
+    return found
   }
-  if (now.getTime() < Date.parse(certificate.validFrom)) {
-    throw new SnsRefusal('certificate_not_yet_valid', `The certificate is valid from ${certificate.validFrom} on. If that is past, the clock of this machine is wrong.`)
-  }
-  if (now.getTime() > Date.parse(certificate.validTo)) throw new SnsRefusal('certificate_expired', `The certificate was valid until ${certificate.validTo}.`)
-  const names = certificateNamesOf(topic)
-  if (!names.some((name) => certificate.checkHost(name, { subject: 'always', wildcards: false }) !== undefined)) {
-    throw new SnsRefusal('certificate_of_another', `The certificate is not one of SNS in ${topic.region}: it must name ${names.join(' or ')}.`)
+  return {
+    key,
+    validTo,
+    check (topic, now) {
+      if (!isStrong) throw new SnsRefusal('certificate_key_too_weak', `The key of the certificate is not RSA of at least ${leastKeyBits} bits.`)
+      if (now.getTime() < validFrom) throw new SnsRefusal('certificate_not_yet_valid', `The certificate is valid from ${certificate.validFrom} on. If that is past, the clock of this machine is wrong.`)
+      if (now.getTime() > validTo) throw new SnsRefusal('certificate_expired', `The certificate was valid until ${certificate.validTo}.`)
+      if (!isOf(topic)) throw new SnsRefusal('certificate_of_another', `The certificate is not one of SNS in ${topic.region}: it must name ${certificateNamesOf(topic).join(' or ')}.`)
+    }
   }
 }

@@ -1,0 +1,148 @@
+import { Kysely, PostgresDialect, type Compilable, type PostgresPool, type PostgresPoolClient, type RawBuilder } from 'kysely'
+import type { Result, Statement } from './statements.ts'
+import type { Afterwards, BossDatabase, Trip, Tx } from './store.ts'
+import type { Tables } from './tables.ts'
+
+/** One session of the database, held by one transaction at a time. */
+export interface Connection {
+  /** Runs statements in order, in as few trips as it can; rejects with the first error, and runs none after it. */
+  run: (statements: readonly Statement[]) => Promise<Result[]>
+  /** A transaction could not even be rolled back: nobody may use this session any more. */
+  discard: () => void
+}
+
+const begin: Statement = { text: 'begin', values: [] }
+const commit: Statement = { text: 'commit', values: [] }
+const rollback: Statement = { text: 'rollback', values: [] }
+
+type State = 'new' | 'open' | 'failed' | 'committed'
+
+/** What one transaction knows of itself. */
+interface Course {
+  run: (statements: readonly Statement[], isLast?: boolean) => Promise<Result[]>
+  after: Afterwards[]
+}
+
+/** What a transaction came to, and what is to be done when the session is free again. */
+interface Outcome<T> { result: T, after: Afterwards[] }
+
+/**
+ * Transactions over one session: each begins with its first statement and may commit with its last ones, so that it
+ * takes no trip more than its own statements do.
+ */
+export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) => Promise<T>) => Promise<Outcome<T>> {
+  let current: Course | undefined
+  const run: Course['run'] = async (statements, isLast) => {
+    if (current === undefined) throw new Error('A transaction was used after its end.')
+    return await current.run(statements, isLast)
+  }
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(run) }) })
+  const db: BossDatabase = { executeSql: async (text, values) => ({ rows: (await run([{ text, values: values ?? [] }]))[0]?.rows ?? [] }) }
+  const tx: Tx = { kysely, db, trip: () => createTrip(kysely, run), afterCommit (act) { current?.after.push(act) } }
+
+  return async fn => {
+    let state: State = 'new'
+    const is = (...wanted: State[]): boolean => wanted.includes(state)
+    const course: Course = current = {
+      after: [],
+      async run (statements, isLast = false) {
+        if (is('committed')) throw new Error('A transaction was used after its commit.')
+        const isFirst = is('new')
+        if (isFirst && statements.length === 0) return []
+        state = 'open'
+        try {
+          const results = await connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
+          if (isLast) state = 'committed'
+          return results.slice(isFirst ? 1 : 0, statements.length + (isFirst ? 1 : 0))
+        } catch (error) {
+          state = 'failed'
+          throw error
+        }
+      }
+    }
+    try {
+      const result = await fn(tx)
+      // PostgreSQL would answer a commit by a silent rollback.
+      if (is('failed')) throw new Error('A statement of the transaction failed, and nobody said so.')
+      if (is('open')) await course.run([], true)
+      return { result, after: course.after }
+    } catch (error) {
+      if (is('open', 'failed')) await connection.run([rollback]).catch(() => { connection.discard() })
+      throw error
+    } finally {
+      current = undefined
+    }
+  }
+}
+
+/** What Kysely wants for a pool, over the session that the transaction holds anyway. */
+function poolOver (run: Course['run']): PostgresPool {
+  const client = {
+    async query (text: string, values: readonly unknown[] = []) {
+      const [result] = await run([{ text, values }])
+      return toAnswer(text, result)
+    },
+    release () {}
+  } as unknown as PostgresPoolClient
+  return { options: {}, connect: async () => client, end: async () => {} }
+}
+
+/** The answer to a statement in the form of `pg`. */
+export function toAnswer (text: string, { rows, affected }: Result = { rows: [], affected: 0 }): { command: string, rowCount: number, rows: unknown[] } {
+  const command = (/^\s*(\w+)/.exec(text)?.[1] ?? '').toUpperCase()
+  return { command, rowCount: command === 'SELECT' ? rows.length : affected, rows }
+}
+
+/** Who sends a trip hears of its failure; whoever packed a part of it need not listen. */
+function unheard<T> (promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}
+
+/** Collects statements of a transaction and sends them together. */
+function createTrip (kysely: Kysely<Tables>, run: Course['run']): Trip {
+  const packed: Array<Statement & { resolve: (rows: unknown[]) => void, reject: (error: unknown) => void }> = []
+  const packing: Array<Promise<unknown>> = []
+  function pack<R> (text: string, values: readonly unknown[]): Promise<R[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<R[]>()
+    packed.push({ text, values, resolve: rows => { resolve(rows as R[]) }, reject })
+    return unheard(promise)
+  }
+  return {
+    add<R> (query: Compilable<R> | RawBuilder<R>) {
+      const { sql: text, parameters } = query.compile(kysely)
+      return pack<R>(text, parameters)
+    },
+    boss (call) {
+      const asked = Promise.withResolvers<void>()
+      const done = unheard(call({
+        async executeSql (text, values) {
+          const rows = pack<unknown>(text, values ?? [])
+          asked.resolve()
+          return { rows: await rows }
+        }
+      }))
+      // pg-boss may have nothing to ask, or refuse.
+      packing.push(unheard(Promise.race([asked.promise, done])))
+      return done
+    },
+    async send ({ commit = false } = {}) {
+      await Promise.all(packing)
+      const parts = packed.splice(0)
+      if (parts.length === 0 && !commit) return
+      try {
+        const results = await run(parts, commit)
+        for (const [index, { resolve }] of parts.entries()) resolve(results[index]?.rows ?? [])
+      } catch (error) {
+        for (const { reject } of parts) reject(error)
+        throw error
+      }
+    }
+  }
+}
+
+/** Does what was put off until the commit. */
+export async function conclude<T> ({ result, after }: Outcome<T>, kysely: Kysely<Tables>): Promise<T> {
+  for (const act of after) await act(kysely)
+  return result
+}
