@@ -47,7 +47,9 @@ export function toS3Error (error: unknown, attempt: S3Attempt): AppError {
   const { name, code, message, status } = fault
   const cause = Object.assign(new Error(message), { name, code })
   const what = `${attempt.action} of ${nameObject(attempt)}`
-  const answered = `S3 answered ${status} ${name} to ${what}: ${message.replace(/\.$/, '')}.`
+  // The SDK's word for an answer that says no more than its code, as all of Ceph's do.
+  const words = message === 'UnknownError' ? '' : `: ${message.replace(/\.$/, '')}`
+  const answered = `S3 answered ${status} ${name} to ${what}${words}.`
 
   if (status === 0 && !forbidden.has(name)) return toSilence(fault, what, cause)
   const verdict = readVerdict(fault, attempt)

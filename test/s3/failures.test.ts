@@ -16,6 +16,7 @@ const unanswered = (name: string, more: object = {}) => Object.assign(new Error(
 t.test('each error of the SDK becomes the failure it stands for', async (t) => {
   const table: Array<[unknown, S3Attempt, string, RegExp]> = [
     [answered(404, 'NoSuchKey'), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css: words of NoSuchKey\. There is no such object\.$/],
+    [answered(404, 'NoSuchKey', {}, { message: 'UnknownError' }), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css\. There is no such object\.$/],
     [answered(404, 'NoSuchKey'), head, 's3_refused', /404/],
     [answered(404, 'NotFound'), head, 's3_refused', /404 NotFound/],
     [answered(404, 'NotFound'), get, 's3_refused', /404 NotFound/],
