@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Type from 'typebox'
 import { eventsExamples } from '../src/examples.ts'
 import { problem } from '../src/schemas.ts'
@@ -13,16 +14,25 @@ const ReceiptSchema = Type.Object({
 /** Only shown: senders differ too much to be refused for a member. */
 const EventsSchema = Type.Object({}, { additionalProperties: true, description: 'native records, or one event of EventBridge', examples: eventsExamples })
 
+/** How long a refusal is held back. */
+const refusalMs = 1000
+
 /** S3 events that come without SNS: posted by MinIO, Ceph, EventBridge, or by hand. */
 const routes: FastifyPluginAsyncTypebox = async app => {
   takeRawBodies(app)
+  // Ceph repeats what was refused at once, thousands of times a second, and an answer that comes too fast can stop its queue for good.
+  const closing = new AbortController()
+  app.addHook('preClose', async () => { closing.abort() })
+  app.addHook('onSend', async (_request, reply) => {
+    if (reply.statusCode >= 400) await sleep(refusalMs, undefined, { signal: closing.signal }).catch(() => {})
+  })
   app.head('/events', { schema: { hide: true } }, async (request, reply) => await reply.send())
   app.post('/events', {
     config: { scope: 'events', tokenInQuery: true, documentedBody: EventsSchema },
     schema: {
       operationId: 'receiveEvents',
       summary: 'Receive S3 events without SNS',
-      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise.',
+      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise. A refusal is answered after a second, for the same reason.',
       tags: ['events'],
       security: [{ bearer: [] }],
       querystring: Type.Object({ token: Type.Optional(Type.String({ description: 'the secret, for senders that can set no header; never logged' })) }),

@@ -33,9 +33,18 @@ async function post (body: Buffer): Promise<number> {
     outgoing.once('error', reject).once('continue', () => { outgoing.end(body) }).flushHeaders()
   })
 }
+/** One POST as release 16 sends it, by a real gateway: no word more than these headers. */
+async function postPlainly (body: Buffer, token = 'the-secret-in-the-push-endpoint'): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    request(`${origin}/events?token=${token}`, { method: 'POST', headers: { accept: '*/*', 'content-type': 'application/json', 'content-length': body.length } }, answer => {
+      answer.resume().once('end', () => { resolve(answer.statusCode ?? 0) })
+    }).once('error', reject).end(body)
+  })
+}
+const bodyOf = (name: string): Buffer => readFileSync(new URL(`fixtures/s3-events/${name}.json`, import.meta.url))
 /** A persistent topic: the same event until it is taken. Returns each answer. */
 async function push (name: string): Promise<number[]> {
-  const body = readFileSync(new URL(`fixtures/s3-events/${name}.json`, import.meta.url))
+  const body = bodyOf(name)
   const statuses = [await post(body)]
   while (Number(statuses.at(-1)) >= 300) {
     await new Promise(resolve => { setTimeout(resolve, 20) })
@@ -43,7 +52,7 @@ async function push (name: string): Promise<number[]> {
   }
   return statuses
 }
-const keyOf = (name: string): string => JSON.parse(readFileSync(new URL(`fixtures/s3-events/${name}.json`, import.meta.url), 'utf8')).Records[0].s3.object.key as string
+const keyOf = (name: string): string => JSON.parse(bodyOf(name).toString()).Records[0].s3.object.key as string
 const jobs = async (key: string) => (await app.inject({ url: `/jobs?bucket=${bucket}&key=${encodeURIComponent(key)}`, headers })).json().items as Job[]
 const ended = async (key: string) => { await until(async () => { const all = await jobs(key); return all.length > 0 && all.every(job => job.finishedAt !== undefined) }, `the jobs of ${key} end`, 60_000, 20) }
 const stored = (key: string) => netstorage.store.get(`/${cpCode}/${key}`)
@@ -75,7 +84,7 @@ t.test('what it repeats for ever is taken once the database is back, and none of
   await s3.delete(bucket, key)
   await sql`alter table hints rename to hints_elsewhere`.execute(kysely)
   const pushed = Promise.all([push('122-ceph-delete-marker'), push('122-ceph-delete-marker')])
-  t.equal(await post(readFileSync(new URL('fixtures/s3-events/122-ceph-delete-marker.json', import.meta.url))), 503)
+  t.equal(await post(bodyOf('122-ceph-delete-marker')), 503)
   await sql`alter table hints_elsewhere rename to hints`.execute(kysely)
   for (const statuses of await pushed) t.same([statuses.at(-1), new Set(statuses.slice(0, -1))], [200, new Set(statuses.length > 1 ? [503] : [])])
   await ended(key)
@@ -101,16 +110,51 @@ t.test('an upload that only begins leaves NetStorage as it is, and its end is co
   t.match(await jobs(key), [{ state: 'succeeded', outcome: 'purged' }])
   t.equal(stored(key), undefined)
   await s3.put(bucket, key, 'complete')
-  const begun = readFileSync(new URL(`fixtures/s3-events/${name}.json`, import.meta.url), 'utf8')
+  const begun = bodyOf(name).toString()
   t.equal(await post(Buffer.from(begun.replace('ObjectCreated:Post', 'ObjectCreated:CompleteMultipartUpload').replace('BB0A046B', 'BC0A046B'))), 200)
   await until(async () => (await jobs(key))[0]?.outcome === 'uploaded', 'its end is copied', 60_000, 20)
   t.equal(stored(key)?.sizeBytes, 8)
 })
 
 t.test('what will never be processed is counted and taken, or it would come for ever', async t => {
-  const { Records: [record] } = JSON.parse(readFileSync(new URL('fixtures/s3-events/120-ceph-put.json', import.meta.url), 'utf8'))
+  const { Records: [record] } = JSON.parse(bodyOf('120-ceph-put').toString())
   for (const body of ['', 'no JSON', '{}', '{"Records":[{}]}', JSON.stringify({ Records: [{ ...record, eventName: 'ObjectPondered:Long' }] }), JSON.stringify({ Records: [{ ...record, s3: { bucket: { name: 'another' }, object: { key: 'x' } } }] })]) {
     t.equal(await post(Buffer.from(body)), 200)
   }
   t.match((await app.inject('/metrics')).body, /edgeferry_events_total\{[^}]*verdict="rejected"\} [3-9]/)
+})
+
+t.test('what release 16 sent travels the whole way: an odd key, a multipart upload, and each kind of delete', async t => {
+  const odd = keyOf('125-ceph-16-put')
+  await s3.put(bucket, odd, 'hello')
+  t.equal(await postPlainly(bodyOf('125-ceph-16-put')), 200)
+  await ended(odd)
+  t.match(stored(odd), { sizeBytes: 5, md5: '5d41402abc4b2a76b9719d911017c592' })
+  for (const spelling of ['100%2525%20a%2Bb%20%C3%A9%E6%97%A5%20%27q%27%20', "100%2525%20a+b%20%C3%A9%E6%97%A5%20'q'%20"]) {
+    t.ok(fastPurge.purges().some(({ objects = [] }) => objects.includes(`https://www.example.com/music/${spelling}`)), spelling)
+  }
+
+  for (const [key, created, removed] of [['big/cut.mov', '126-ceph-16-multipart', '127-ceph-16-delete'], ['versioned.txt', undefined, '128-ceph-16-delete-marker']] as const) {
+    await s3.put(bucket, key, 'the bytes')
+    if (created === undefined) await app.inject({ method: 'POST', url: '/sync', headers: { ...headers, prefer: 'wait=30' }, payload: { bucket, key } })
+    else t.equal(await postPlainly(bodyOf(created)), 200)
+    await ended(key)
+    t.equal(stored(key)?.sizeBytes, 9, key)
+    await s3.delete(bucket, key)
+    t.equal(await postPlainly(bodyOf(removed)), 200)
+    await ended(key)
+    t.equal(stored(key), undefined, removed)
+    t.match((await jobs(key))[0], { outcome: 'deleted' })
+  }
+  // The version that went was the marker: what it hid shows again.
+  await s3.put(bucket, 'versioned.txt', 'shows again')
+  t.equal(await postPlainly(bodyOf('129-ceph-16-delete-version')), 200)
+  await until(() => stored('versioned.txt')?.sizeBytes === 11, 'it is back', 60_000, 20)
+})
+
+t.test('a refusal is not answered at once, for it is repeated as soon as it is answered', async t => {
+  const startedAt = performance.now()
+  for (let round = 0; round < 2; round++) t.same(await Promise.all(Array.from({ length: 12 }, async () => await postPlainly(bodyOf('120-ceph-put'), 'wrong'))).then(statuses => statuses.every(status => status === 401 || status === 429)), true)
+  t.ok(performance.now() - startedAt >= 1990, 'a second each time')
+  t.equal(await postPlainly(bodyOf('120-ceph-put')), 200, 'who knows the secret is served meanwhile')
 })
