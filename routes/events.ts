@@ -20,11 +20,12 @@ const refusalMs = 1000
 /** S3 events that come without SNS: posted by MinIO, Ceph, EventBridge, or by hand. */
 const routes: FastifyPluginAsyncTypebox = async app => {
   takeRawBodies(app)
-  // Ceph repeats what was refused at once, thousands of times a second, and an answer that comes too fast can stop its queue for good.
+  // Ceph's gateway repeats what was refused at once, thousands of times a second, and an answer that comes too fast can stop
+  // its queue for good. It is the sender that names no User-Agent.
   const closing = new AbortController()
   app.addHook('preClose', async () => { closing.abort() })
-  app.addHook('onSend', async (_request, reply) => {
-    if (reply.statusCode >= 400) await sleep(refusalMs, undefined, { signal: closing.signal }).catch(() => {})
+  app.addHook('onSend', async (request, reply) => {
+    if (reply.statusCode >= 400 && (request.headers['user-agent'] ?? '') === '') await sleep(refusalMs, undefined, { signal: closing.signal }).catch(() => {})
   })
   app.head('/events', { schema: { hide: true } }, async (request, reply) => await reply.send())
   app.post('/events', {
@@ -32,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'receiveEvents',
       summary: 'Receive S3 events without SNS',
-      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise. A refusal is answered after a second, for the same reason.',
+      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise. For the same reason a sender that names no User-Agent, as the gateway of Ceph, hears of a refusal after a second.',
       tags: ['events'],
       security: [{ bearer: [] }],
       querystring: Type.Object({ token: Type.Optional(Type.String({ description: 'the secret, for senders that can set no header; never logged' })) }),
