@@ -121,3 +121,29 @@ t.test('a missing grant is told by /readyz and metrics, and the lane goes on by 
   await until(async () => !(await app.inject('/readyz?verbose')).body.includes('edgegrid:default'))
   t.match((await app.inject('/metrics')).body, /^edgeferry_target_paused\{target="edgegrid:default"\} 0$/m)
 })
+
+t.test('an upload that fails takes no purge with it that an earlier one owes', async t => {
+  const { netstorage } = sandbox
+  const key = 'twice/page.html'
+  const purges = () => fastPurge.log.filter(({ status, objects = [] }) => status === 201 && objects.includes(url(key)))
+  const mendPurge = fastPurge.faults.add({ status: 503 })
+  await s3.put(bucket, key, 'the first')
+  const first = await start('/sync', { bucket, key }, 'respond-async')
+  await until(async () => (await look(first.id)).state === 'purging')
+  const mendUpload = netstorage.faults.add({ match: { action: 'upload', path: `/123456/${key}` }, reset: 'mid-body' })
+  await s3.put(bucket, key, 'the second')
+  const second = await start('/sync', { bucket, key }, 'respond-async')
+  await until(async () => (await look(second.id)).error !== undefined)
+  t.equal(purges().length, 0)
+  mendPurge()
+  await until(async () => (await look(first.id)).finishedAt !== undefined)
+  t.match(await look(first.id), { state: 'succeeded', outcome: 'uploaded', purge: { purgeId: /^eiup-/ } })
+  t.match(await look(second.id), { uploadedAt: undefined, purgedAt: undefined })
+  const before = purges().length
+  t.ok(before >= 1)
+  mendUpload()
+  await until(async () => (await look(second.id)).finishedAt !== undefined)
+  t.match(await look(second.id), { state: 'succeeded', outcome: 'uploaded', purge: { purgeId: /^eiup-/ } })
+  t.equal(netstorage.store.get(`/123456/${key}`)?.sizeBytes, 'the second'.length)
+  t.ok(purges().length > before, 'and the second commit has a purge of its own')
+})
