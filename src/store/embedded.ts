@@ -98,7 +98,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     fsyncs: () => Atomics.load(fsyncs, 0),
     withTx: async (fn, { goesAhead = false } = {}) => {
       if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
-      return await ahead.run(goesAhead, async () => await conclude(await turns.take(async () => await inTx.run(true, async () => await transact(fn))), kysely))
+      return await ahead.run(goesAhead, async () => await conclude(await turns.take(async () => await inTx.run(true, async () => await transact(fn))), kysely, log))
     },
     readAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },

@@ -67,7 +67,7 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
     boss,
     orphansAtStart: false,
     fsyncs: () => undefined,
-    withTx: async fn => await conclude(await transactOver(fn), kysely),
+    withTx: async fn => await conclude(await transactOver(fn), kysely, log),
     readAhead: async fn => await fn(),
     ping: async () => { await ping(kysely) },
     async close () {

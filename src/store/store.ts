@@ -13,7 +13,7 @@ export interface Tx {
   db: BossDatabase
   /** Statements that need not wait for each other's answers. */
   trip: () => Trip
-  /** Does something right after the commit, before `withTx` resolves. Who dies in between does not do it. */
+  /** Does something right after the commit, before `withTx` resolves. It may fail, or never come about: something else must make up for it. */
   afterCommit: (act: Afterwards) => void
 }
 

@@ -1,6 +1,6 @@
 import { Kysely, PostgresDialect, type Compilable, type PostgresPool, type PostgresPoolClient, type RawBuilder } from 'kysely'
 import type { Result, Statement } from './statements.ts'
-import type { Afterwards, BossDatabase, Trip, Tx } from './store.ts'
+import type { Afterwards, BossDatabase, StoreLog, Trip, Tx } from './store.ts'
 import type { Tables } from './tables.ts'
 
 /** One session of the database, held by one transaction at a time. */
@@ -141,8 +141,8 @@ function createTrip (kysely: Kysely<Tables>, run: Course['run']): Trip {
   }
 }
 
-/** Does what was put off until the commit. */
-export async function conclude<T> ({ result, after }: Outcome<T>, kysely: Kysely<Tables>): Promise<T> {
-  for (const act of after) await act(kysely)
+/** Does what was put off until the commit. Its failure is no failure of the transaction, which nobody must repeat. */
+export async function conclude<T> ({ result, after }: Outcome<T>, kysely: Kysely<Tables>, log: StoreLog): Promise<T> {
+  for (const act of after) await act(kysely).catch(error => { log.warn({ err: error }, 'what follows a commit failed') })
   return result
 }

@@ -101,6 +101,23 @@ function contract (t: Test, store: Store): void {
     t.same(await store.kysely.selectFrom('pauses').select('name').where('name', '=', 'unsaid').execute(), [])
   })
 
+  t.test('what follows a commit is done after it, never without it, and its failure is no failure of the transaction', async t => {
+    const seen: unknown[] = []
+    const follow = (tx: Tx) => {
+      tx.afterCommit(async kysely => { seen.push(await kysely.selectFrom('pauses').select('name').where('name', '=', 'followed').execute()) })
+      tx.afterCommit(async () => { throw new Error('too late') })
+    }
+    await t.rejects(store.withTx(async tx => {
+      follow(tx)
+      throw new Error('no')
+    }), /no/)
+    await store.withTx(async tx => {
+      follow(tx)
+      await tx.kysely.insertInto('pauses').values(pause('followed')).execute()
+    })
+    t.same(seen, [[{ name: 'followed' }]])
+  })
+
   t.test('the same statement is right for any parameters, also for null and for as many tables as it meets', async t => {
     const ask = async (value: string | null) => (await sql<{ v: string | null, n: number | null }>`select ${value}::text as v, length(${value}::text) as n`.execute(store.kysely)).rows[0]
     for (const value of ['a', null, '', 'żółw', '{"a"}', 'it\'s']) t.same(await ask(value), { v: value, n: value === null ? null : value.length })
