@@ -29,6 +29,13 @@ t.test('a token opens, and its name is in the job while its secret is nowhere', 
   t.notMatch(answer.body, /another-long-secret/)
 })
 
+t.test('a secret in the address is one secret, and only where events come in', async t => {
+  const post = async (query: string) => (await locked.inject({ method: 'POST', url: `/events?${query}`, payload: '{"Records":[]}' })).statusCode
+  t.equal(await post('token=a-long-secret-for-ops'), 200)
+  for (const query of ['token=', 'token=wrong', 'token=a-long-secret-for-ops&token=x', 'token[]=a-long-secret-for-ops']) t.equal(await post(query), 401, query)
+  t.equal((await locked.inject('/jobs?token=a-long-secret-for-ops')).statusCode, 401)
+})
+
 t.test('without tokens only this machine is served, and no proxy', async t => {
   t.equal((await open.inject({ url: '/jobs', headers: { host: 'localhost:8080' } })).statusCode, 200)
   for (const headers of [{ host: 'edgeferry.example' }, { host: '127.0.0.1', 'x-forwarded-for': '1.2.3.4' }, { host: 'localhost', via: '1.1 proxy' }, { host: 'localhost', forwarded: 'for=x' }]) {

@@ -44,7 +44,7 @@ export default fp<{ config: Pick<Config, 'tokens'>, now: () => Date }>(async (ap
       refuseStrangers(request)
       return
     }
-    const secret = readSecret(request.headers.authorization) ?? (tokenInQuery === true ? (request.query as { token?: string }).token : undefined)
+    const secret = readSecret(request.headers.authorization) ?? (tokenInQuery === true ? readQuery(request.query) : undefined)
     const caller = secret === undefined ? undefined : findCaller(tokens, secret, now())
     if (caller !== undefined && caller !== 'expired') {
       request.caller = caller
@@ -58,6 +58,12 @@ export default fp<{ config: Pick<Config, 'tokens'>, now: () => Date }>(async (ap
       : caller === 'expired' ? 'The token has expired: ask for a new one.' : 'The secret belongs to no API token.')
   })
 }, { name: 'auth', dependencies: ['problem', 'reload'] })
+
+/** The secret in a query string, which nobody has validated yet: given twice it is none. */
+function readQuery (query: unknown): string | undefined {
+  const { token } = query as { token?: unknown }
+  return typeof token === 'string' ? token : undefined
+}
 
 /** A browser page or a proxy on this machine could reach loopback on a stranger's behalf. */
 function refuseStrangers (request: FastifyRequest): void {
