@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Config } from './config.ts'
 import accessLog from './plugins/access-log.ts'
 import auth from './plugins/auth.ts'
+import bodies from './plugins/bodies.ts'
 import clients from './plugins/clients.ts'
 import events from './plugins/events.ts'
 import jobs from './plugins/jobs.ts'
@@ -59,6 +60,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
   app.addHook('onRequest', async (request, reply) => { reply.header('x-request-id', request.id) })
 
   await app.register(problem)
+  await app.register(bodies)
   await app.register(openapi, { hasPages: config.role !== 'worker' })
   await app.register(reload, { now })
   await app.register(auth, { config, now })

@@ -36,6 +36,19 @@ t.test('a secret in the address is one secret, and only where events come in', a
   t.equal((await locked.inject('/jobs?token=a-long-secret-for-ops')).statusCode, 401)
 })
 
+t.test('a body is read as it is, or not at all', async t => {
+  const post = async (url: string, payload: Buffer | string, type = 'application/json') => (await open.inject({ method: 'POST', url, payload, headers: { 'content-type': type } })).json()
+  for (const bytes of [[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xe6, 0x97]]) {
+    const answer = await post('/sync', Buffer.concat([Buffer.from('{"bucket":"example-assets","key":"a'), Buffer.from(bytes), Buffer.from('.css"}')]))
+    t.match(answer, { status: 400, code: 'invalid_request', detail: /UTF-8/ }, Buffer.from(bytes).toString('hex'))
+  }
+  t.equal((await post('/sync', '{"bucket":"example-assets","key":"日本.css"}')).key, '日本.css')
+  t.match(await post('/sync', JSON.stringify(body), 'text/plain'), { status: 415, code: 'unsupported_media_type' })
+  t.match(await post('/sync', ''), { status: 400, code: 'invalid_request', detail: /empty/ })
+  // Many clients name the type though they send nothing.
+  t.match(await post('/jobs/01a20b7c-f0ea-733e-b2cc-499eb9104510/retry', ''), { status: 404, code: 'job_not_found' })
+})
+
 t.test('without tokens only this machine is served, and no proxy', async t => {
   t.equal((await open.inject({ url: '/jobs', headers: { host: 'localhost:8080' } })).statusCode, 200)
   for (const headers of [{ host: 'edgeferry.example' }, { host: '127.0.0.1', 'x-forwarded-for': '1.2.3.4' }, { host: 'localhost', via: '1.1 proxy' }, { host: 'localhost', forwarded: 'for=x' }]) {
