@@ -9,6 +9,16 @@ const seconds = (description: string, value: number, minimum = 0) =>
   Type.Number({ description, default: value, minimum, maximum: 86_400 })
 const choice = <const T extends string[]>(description: string, values: T, value: T[number]) =>
   Type.Unsafe<T[number]>(Type.String({ description, default: value, enum: values }))
+const cpCodes = '^[ ,]*([1-9][0-9]{0,8} *(,[ ,]*|$))*$'
+
+/** What a pattern asks for, in words. */
+const patternWords: Record<string, string> = {
+  '^https?://': 'must be a URL that begins with https:// or http://',
+  '^postgres(ql)?://': 'must be a URL that begins with postgres://',
+  '^[^:]+:.+$': 'must be of the form user:secret',
+  '^[1-9][0-9]{0,8}$': 'must be a CP code, a number such as 123456',
+  [cpCodes]: 'must be CP codes, numbers such as 123456,123457'
+}
 
 /** Every variable of the environment, with its meaning: the README's table is held equal to this. */
 export const EnvironmentSchema = Type.Object({
@@ -31,8 +41,8 @@ export const EnvironmentSchema = Type.Object({
   NS_HOSTNAME: text('NetStorage host, `example-nsu.akamaihd.net` (required, unless `RULES_FILE` names every target)'),
   NS_KEYNAME: text('NetStorage upload account (likewise)'),
   NS_KEY: text('its HTTP API key (likewise)'),
-  NS_CP: text('default **storage** CP code, the upload directory (likewise)', { pattern: '^[1-9][0-9]*$' }),
-  NS_CP_CODES: text('comma list of further storage CP codes that requests may name', { pattern: '^[0-9, ]*$' }),
+  NS_CP: text('default **storage** CP code, the upload directory (likewise)', { pattern: '^[1-9][0-9]{0,8}$' }),
+  NS_CP_CODES: text('comma list of further storage CP codes that requests may name', { pattern: cpCodes }),
   NS_WRITES_PER_SECOND: count('ceiling of uploads and deletes per storage group and second, over all replicas; after a start or a refusal fewer, then more again (above 10000: no ceiling)', 25, 1_000_000, 1),
   NS_READS_PER_SECOND: count('the same for `stat` and other questions', 400, 1_000_000, 1),
   NS_DIGEST: choice('for bodies whose MD5 is not known: `trailer` (hash while streaming, signed trailer) or `prehash` (read twice)', ['trailer', 'prehash'], 'trailer'),
@@ -55,7 +65,7 @@ export const EnvironmentSchema = Type.Object({
   AKAMAI_ACCOUNT_KEY: text('account switch key'),
   PURGE_BY: Type.Optional(Type.Unsafe<'url' | 'cpcode' | 'none'>(Type.String({ description: '`url`, `cpcode` or `none` (`url` if `PURGE_URLS` is set)', enum: ['url', 'cpcode', 'none'] }))),
   PURGE_URLS: text('comma list of URL templates, `https://www.example.com/{key}`'),
-  PURGE_CP_CODES: text('comma list of **delivery** CP codes for `PURGE_BY=cpcode` (`NS_CP`) and `PURGE_ESCALATE_SECONDS`', { pattern: '^[0-9, ]*$' }),
+  PURGE_CP_CODES: text('comma list of **delivery** CP codes for `PURGE_BY=cpcode` (`NS_CP`) and `PURGE_ESCALATE_SECONDS`', { pattern: cpCodes }),
   PURGE_NETWORK: choice('`production` or `staging`', ['production', 'staging'], 'production'),
   PURGE_ACTION: choice('`invalidate` or `delete`', ['invalidate', 'delete'], 'invalidate'),
   PURGE_DELAY_SECONDS: seconds('wait between verified upload and purge, for replication', 5),
@@ -108,8 +118,12 @@ export function readEnvironment (env: NodeJS.ProcessEnv, faults: string[]): Envi
       if (named.has(name)) continue
       named.add(name)
       const allowed = (EnvironmentSchema.properties as Record<string, { enum?: string[] }>)[name]?.enum
-      faults.push(`${name} ${allowed === undefined ? error.message : `must be one of ${allowed.join(', ')}`}`)
+      faults.push(`${name} ${allowed === undefined ? patternWords[String(error.params['pattern'])] ?? error.message : `must be one of ${allowed.join(', ')}`}`)
     }
+  }
+  for (const name of ['PUBLIC_URL', 'AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL_SNS'] as const) {
+    const value = raw[name]
+    if (typeof value === 'string' && /^https?:/.test(value) && !URL.canParse(value)) faults.push(`${name} is no URL: it must be one such as https://example.com`)
   }
   return raw as unknown as Environment
 }

@@ -39,19 +39,22 @@ async function main (): Promise<void> {
     await app.listen({ host: config.host, port: config.port })
   } catch (error) {
     await app.close()
-    throw (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? new PortTaken(config.host, config.port) : error
+    throw (error as NodeJS.ErrnoException).syscall === undefined ? error : new CannotListen(config.host, config.port, error as NodeJS.ErrnoException)
   }
 }
 
-/** Another process listens where this one should. */
-class PortTaken extends Error {
-  constructor (host: string, port: number) {
-    super(`Port ${port} of ${host} is taken by another process. Stop that one, or set PORT to a free one.`)
+/** The system does not let this process listen where it should. */
+class CannotListen extends Error {
+  constructor (host: string, port: number, { code = '', message }: NodeJS.ErrnoException) {
+    super({
+      EADDRINUSE: `Port ${port} of ${host} is taken by another process. Stop that one, or set PORT to a free one.`,
+      EACCES: `This user may not listen on port ${port}. Set PORT to one above 1023.`
+    }[code] ?? `The service cannot listen on ${host}, port ${port}: ${message}. Set HOST to an address of this machine, or to 0.0.0.0 for all of them.`)
   }
 }
 
 main().catch((error: Error) => {
-  const isPlain = [ConfigError, StoreRefused, PortTaken].some(kind => error instanceof kind)
+  const isPlain = [ConfigError, StoreRefused, CannotListen].some(kind => error instanceof kind)
   process.stderr.write(`${isPlain ? error.message : error.stack ?? String(error)}\n`)
   process.exit(1)
 })

@@ -30,7 +30,20 @@ t.test('each fault is named with what to set', async t => {
     [{ PORT: 'http' }, /^PORT must be integer/],
     [{ PORT: '70000' }, /^PORT must be <= 65535/],
     [{ PURGE_NETWORK: 'both' }, /^PURGE_NETWORK must be one of production, staging/],
-    [{ NS_CP: 'abc' }, /^NS_CP must match/],
+    [{ NS_CP: 'abc' }, /^NS_CP must be a CP code, a number such as 123456/],
+    [{ NS_CP: '99999999999' }, /^NS_CP must be a CP code/],
+    [{ NS_CP_CODES: '123 456' }, /^NS_CP_CODES must be CP codes/],
+    [{ NS_CP_CODES: '0' }, /^NS_CP_CODES must be CP codes/],
+    [{ PURGE_CP_CODES: '12,x' }, /^PURGE_CP_CODES must be CP codes/],
+    [{ SNS_BASIC_AUTH: 'nobody' }, /^SNS_BASIC_AUTH must be of the form user:secret/],
+    [{ AWS_ENDPOINT_URL_S3: 's3.example' }, /^AWS_ENDPOINT_URL_S3 must be a URL that begins with https:/],
+    [{ AWS_ENDPOINT_URL_S3: 'http://' }, /^AWS_ENDPOINT_URL_S3 is no URL/],
+    [{ PUBLIC_URL: 'https://a b' }, /^PUBLIC_URL is no URL/],
+    [{ NS_HOSTNAME: 'example nsu.akamaihd.net' }, /^NS_HOSTNAME must be a bare host name/],
+    [{ NS_HOSTNAME: 'https://example-nsu.akamaihd.net/123456' }, /^NS_HOSTNAME must be a bare host name/],
+    [{ NS_HOSTNAME: 'http://127.0.0.1:99999' }, /^NS_HOSTNAME must be a bare host name/],
+    [{ AO_API_HOST: 'akab-x.purge.akamaiapis.net/ccu' }, /^AO_API_HOST must be a bare host name/],
+    [{ NODE_ENV: 'production', NS_HOSTNAME: 'HTTP://example.com' }, /^NS_HOSTNAME must be a bare host name/],
     [{ NS_KEYNAME: 'a, b' }, /^NS_KEYNAME must hold no comma/],
     [{ ROLE: 'worker' }, /^ROLE=worker needs DATABASE_URL/],
     [{ PURGE_BY: 'url', PURGE_URLS: '' }, /^PURGE_BY=url needs PURGE_URLS/],
@@ -45,6 +58,11 @@ t.test('each fault is named with what to set', async t => {
     [{ AO_API_HOST: '', AKAMAI_EDGERC: '/nowhere' }, /^AKAMAI_EDGERC: ENOENT/]
   ]
   for (const [changes, wanted] of cases) t.match(faultsOf(changes).join('\n'), new RegExp(wanted.source, 'm'), JSON.stringify(changes))
+})
+
+t.test('hosts and lists may be written as people write them', async t => {
+  for (const host of ['example-nsu.akamaihd.net', 'https://example-nsu.akamaihd.net/', 'example-nsu.akamaihd.net:8443', 'http://127.0.0.1:1', 'http://[::1]:1']) t.same(faultsOf({ NS_HOSTNAME: host, AO_API_HOST: host }), [], host)
+  t.same(testConfig({ NS_CP_CODES: ' 7, 8 ,9,' }).rules.current().targets['default']?.cpCodes, [123456, 7, 8, 9])
 })
 
 t.test('no fault shows the value of a secret', async t => {

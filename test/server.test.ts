@@ -96,6 +96,13 @@ t.test('a port that is taken is told in words', async t => {
   other.close()
 })
 
+t.test('an address that is not this machine\'s is told in words', async t => {
+  const service = startProcess({ ...env, HOST: '192.0.2.1', API_TOKENS: 'ops:a-long-secret-for-ops' })
+  t.equal(await service.exited, 1)
+  t.match(service.output(), /^The service cannot listen on 192\.0\.2\.1, port 0: .*EADDRNOTAVAIL.*Set HOST to an address of this machine/m)
+  t.notMatch(service.output(), /\n +at /, 'without a stack')
+})
+
 t.test('a database that dies takes the process with it', async t => {
   const service = startProcess({ ...env, DATA_DIR: await makeDataDir(t) }, { script: './store/panic.ts' })
   t.equal(await service.exited, 70)

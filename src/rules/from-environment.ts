@@ -17,7 +17,7 @@ export function makeTarget (e: Environment, faults: string[], withSecrets = true
   const key = withSecrets ? need('NS_KEY', 'the HTTP API key of that upload account (or NS_KEY_FILE)') : ''
   const cpCode = need('NS_CP', 'the CP code of your upload directory, such as NS_CP=123456')
   if (/[, ]/.test(keyName)) faults.push('NS_KEYNAME must hold no comma and no space')
-  refuseEmulator(e, 'NS_HOSTNAME', hostname, faults)
+  checkHost(e, 'NS_HOSTNAME', hostname, 'example-nsu.akamaihd.net', faults)
   return { hostname, keyName, key, cpCodes: [...new Set([cpCode, ...listOf(e.NS_CP_CODES)].map(Number))] }
 }
 
@@ -34,7 +34,7 @@ export function hasEdgegrid (e: Environment): boolean {
 /** The credentials that `AO_*`, `AKAMAI_*` or an `.edgerc` make. */
 export function makeEdgegrid (e: Environment, faults: string[]): EdgeGridCredentials | undefined {
   const found = readEdgegrid(e, faults)
-  refuseEmulator(e, 'AO_API_HOST', found?.host ?? '', faults)
+  checkHost(e, 'AO_API_HOST', found?.host ?? '', 'akab-example.purge.akamaiapis.net', faults)
   return found
 }
 
@@ -62,7 +62,12 @@ function readEdgegrid (e: Environment, faults: string[]): EdgeGridCredentials | 
   }
 }
 
-function refuseEmulator (e: Environment, name: string, host: string, faults: string[]): void {
+/** A host that is missing was told of already. */
+function checkHost (e: Environment, name: string, host: string, example: string, faults: string[]): void {
+  const bare = host.replace(/^https?:\/\//, '')
+  if (host !== '' && (!/^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:\d+)?\/?$/.test(bare) || !URL.canParse(`https://${bare}`))) {
+    faults.push(`${name} must be a bare host name such as ${example} (or http://host:port, for emulators)`)
+  }
   if (e.NODE_ENV === 'production' && host.startsWith('http://')) faults.push(`${name} starts with http://, which is for emulators only and refused when NODE_ENV=production`)
 }
 

@@ -34,7 +34,7 @@ t.test('with secrets the files that it names are opened, too', async t => {
 
 t.test('the environment is judged with the file, as at the start of the service', async t => {
   await write(whole)
-  t.match(await ask(['check', 'rules.yaml'], { NODE_ENV: 'production', NS_CP: 'x' }), { status: 1, output: /NS_CP must match[^]*:2:21: .*refused when NODE_ENV=production[^]*rules\.yaml: 2 faults/ })
+  t.match(await ask(['check', 'rules.yaml'], { NODE_ENV: 'production', NS_CP: 'x' }), { status: 1, output: /NS_CP must be a CP code[^]*:2:21: .*refused when NODE_ENV=production[^]*rules\.yaml: 2 faults/ })
 })
 
 t.test('a file that cannot be read is a fault', async t => {
