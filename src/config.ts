@@ -62,7 +62,7 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
     if (parseTopicArn(arn) === undefined) faults.push(`SNS_TOPIC_ARNS: "${arn}" is no ARN of an SNS topic such as arn:aws:sns:us-east-1:123456789012:example-assets`)
   }
   if (e.NODE_ENV === 'production' && e.AWS_ENDPOINT_URL_SNS !== undefined) faults.push('AWS_ENDPOINT_URL_SNS is for emulators only and refused when NODE_ENV=production: unset it')
-  const tokens = readTokens(e, env['API_TOKENS_FILE'] !== undefined && env['API_TOKENS_FILE'] !== '', faults)
+  const tokens = readTokens(e, env['API_TOKENS_FILE'] !== undefined && env['API_TOKENS_FILE'] !== '', faults, warnings)
   if (tokens === 'open') warnings.push('API_TOKENS=none: anyone who can reach this service can use it')
   if (tokens.length === 0 && !['127.0.0.1', '::1', 'localhost'].includes(e.HOST)) {
     faults.push(`API_TOKENS is not set: without tokens the service listens on loopback only, and HOST is ${e.HOST}`)
@@ -105,9 +105,9 @@ export function loadConfig (env: NodeJS.ProcessEnv): Config {
   }
 }
 
-function readTokens (e: Environment, fromFile: boolean, faults: string[]): Config['tokens'] {
+function readTokens (e: Environment, fromFile: boolean, faults: string[], warnings: string[]): Config['tokens'] {
   if (e.API_TOKENS?.trim() === 'none') return 'open'
-  return (fromFile ? parseTokenFile : parseTokenList)(e.API_TOKENS ?? '', faults)
+  return (fromFile ? parseTokenFile : parseTokenList)(e.API_TOKENS ?? '', faults, warnings)
 }
 
 /** Whether a folder is a mount point: its device differs from its parent's, as the kernel's table of mounts tells. */

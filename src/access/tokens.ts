@@ -19,14 +19,15 @@ export interface Token {
   cpCodes?: ReadonlySet<number>
 }
 
-const leastSecretLength = 16
+/** Shorter ones work, and are warned of. */
+const goodSecretLength = 16
 const namePattern = /^[\w.@:+ -]{1,64}$/
 
 /** The hash under which a secret is known. */
 export const hashSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest()
 
-/** `name:secret,name:secret`: tokens with every scope. Faults name the entry, never its secret. */
-export function parseTokenList (text: string, faults: string[]): Token[] {
+/** `name:secret,name:secret`: tokens with every scope. Faults and warnings name the entry, never its secret. */
+export function parseTokenList (text: string, faults: string[], warnings: string[] = []): Token[] {
   return text.split(',').map(entry => entry.trim()).filter(entry => entry !== '').flatMap((entry, index) => {
     const colon = entry.indexOf(':')
     const name = entry.slice(0, colon)
@@ -35,7 +36,8 @@ export function parseTokenList (text: string, faults: string[]): Token[] {
       ? `entry ${index + 1} is not of the form name:secret`
       : !namePattern.test(name)
           ? `entry ${index + 1} has a name with characters other than letters, digits and ._@:+-`
-          : secret.length < leastSecretLength ? `the secret of "${name}" is shorter than ${leastSecretLength} characters` : undefined
+          : undefined
+    if (fault === undefined && secret.length < goodSecretLength) warnings.push(`API_TOKENS: the secret of "${name}" is shorter than ${goodSecretLength} characters, and may be guessed`)
     if (fault === undefined) return [{ name, sha256: hashSecret(secret), scopes: new Set(scopes) }]
     faults.push(`API_TOKENS: ${fault}`)
     return []
@@ -46,7 +48,7 @@ export function parseTokenList (text: string, faults: string[]): Token[] {
  * The file of narrower tokens: YAML `[{name, sha256, scopes, expires?, buckets?, cpCodes?}]`. A file that holds the list
  * form instead (`name:secret,…`) is read as such. Faults never quote the file.
  */
-export function parseTokenFile (text: string, faults: string[]): Token[] {
+export function parseTokenFile (text: string, faults: string[], warnings: string[] = []): Token[] {
   // Failsafe: a hash of digits only must not become a number.
   const document = parseDocument(text, { schema: 'failsafe', prettyErrors: true, logLevel: 'silent' })
   const [error] = document.errors
@@ -56,7 +58,7 @@ export function parseTokenFile (text: string, faults: string[]): Token[] {
     return []
   }
   const content: unknown = document.toJS()
-  if (typeof content === 'string') return parseTokenList(content, faults)
+  if (typeof content === 'string') return parseTokenList(content, faults, warnings)
   if (!Array.isArray(content)) {
     faults.push('API_TOKENS_FILE: is no list; write entries such as "- { name: ci, sha256: <hex>, scopes: [sync, read] }"')
     return []
