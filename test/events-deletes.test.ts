@@ -95,3 +95,11 @@ t.test('one call releases all of them, and what others put there is still not to
   t.same(await states('theirs'), { held: foreign })
   t.equal(left('theirs'), foreign)
 })
+
+t.test('what is gone from NetStorage already is purged with delete all the same', async t => {
+  const sent = () => fastPurge.purges().filter(each => each.objects?.some(object => String(object).includes('/gone/')))
+  t.equal(await tellDeleted(['gone/told.js'], '0A'), 1)
+  t.match((await app.inject({ method: 'POST', url: '/sync', payload: { bucket, key: 'gone/asked.js', onMissing: 'delete' }, headers: { prefer: 'wait=50' } })).json(), { state: 'succeeded', purge: { action: 'delete' } })
+  await until(async () => (await states('gone'))['succeeded'] === 2, 'both are purged')
+  t.same(new Set(sent().map(each => each.action)), new Set(['delete']))
+})

@@ -22,6 +22,8 @@ export async function incur (tx: Tx, settlements: readonly Settlement[], terms: 
 /** What the callers of a copy want purged; an upload owes what its rule says, though nobody has asked for it yet. */
 function owingsOf ({ wakeUp, work, rule, done }: Settlement, { purgeDelayMs, purgeRepeat }: Terms): Owing[] {
   const changed = done.outcome === 'uploaded' || done.outcome === 'deleted'
+  // Gone from S3: deleted now, or found to be gone from NetStorage, too.
+  const vanished = !done.present && done.outcome !== 'ignored'
   const asked = work.kind === 'sync' && done.outcome !== 'ignored'
   const wishes = asked ? work.wishes : done.outcome === 'uploaded' ? [{ wish: {}, byEvent: true }] : []
   return wishes.flatMap(({ wish, byEvent }): Owing[] => {
@@ -33,7 +35,7 @@ function owingsOf ({ wakeUp, work, rule, done }: Settlement, { purgeDelayMs, pur
       network,
       type: by,
       // What vanished is dropped by URL; a whole CP code is never dropped because of an event.
-      action: done.outcome === 'deleted' && by === 'url' ? 'delete' : by === 'cpcode' && byEvent ? 'invalidate' : action,
+      action: vanished && by === 'url' ? 'delete' : by === 'cpcode' && byEvent ? 'invalidate' : action,
       objects,
       asked,
       delayMs: changed ? purgeDelayMs : 0,
