@@ -39,6 +39,8 @@ export interface Answer {
 
 const largestAnswerBytes = 64 * 1024 * 1024
 
+const unreachedAdvice = ' Check the host name of the target (NS_HOSTNAME) and the network.'
+
 /** One HTTP exchange with deadlines for silence: as long as bytes move in either direction, it may take its time. */
 export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, maxSockets, now }: TransportOptions) {
   const secure = !hostname.startsWith('http://')
@@ -69,9 +71,12 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
         reject(error)
       }
       const onAbort = (): void => { fail(signal?.reason) }
-      const silent = (ms: number, doing: string): void => { fail(new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.`)) }
-      const broke = (error: Error): void => {
-        fail(new AppError('netstorage_unavailable', `The connection to NetStorage broke during ${what} (${error.message}); it will be tried again.`, { cause: error }))
+      const silent = (ms: number, doing: string, advice = ''): void => { fail(new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.${advice}`)) }
+      const broke = (error: NodeJS.ErrnoException): void => {
+        const unreached = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
+        const happened = unreached ? `NetStorage could not be reached for ${what}` : `The connection to NetStorage broke during ${what}`
+        // Where an address has several forms, none of which answers, the message is empty.
+        fail(new AppError('netstorage_unavailable', `${happened} (${error.message === '' ? error.code : error.message}); it will be tried again.${unreached ? unreachedAdvice : ''}`, { cause: error }))
       }
       const watch = (socket: Socket): void => {
         stopWatch()
@@ -88,7 +93,7 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
       })
       outgoing.on('socket', socket => {
         if (!socket.connecting) return watch(socket)
-        const deadline = setTimeout(() => { silent(connectTimeoutMs, 'accept a connection') }, connectTimeoutMs)
+        const deadline = setTimeout(() => { silent(connectTimeoutMs, 'accept a connection', unreachedAdvice) }, connectTimeoutMs)
         stopWatch = () => { clearTimeout(deadline) }
         socket.once(secure ? 'secureConnect' : 'connect', () => { watch(socket) })
       })

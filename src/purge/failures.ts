@@ -94,7 +94,8 @@ export function toPurgeError (refusal: Refusal): AppError {
     return new AppError('purge_forbidden', message('Give the API client the grant "CCU APIs" READ-WRITE.'))
   }
   if (status === 400 || status === 403) {
-    return new PurgeRefused(message('Nothing of the request was purged.'), words, findOffender(detail, objects))
+    const advice = status === 403 ? 'Check that the API client may purge the host or CP code that is named.' : 'Check how it is written.'
+    return new PurgeRefused(message(`Nothing of the request was purged. ${advice}`), words, findOffender(detail, objects))
   }
   return new AppError('purge_forbidden', message('No purge API answers so: check the API host and what stands between.'))
 }

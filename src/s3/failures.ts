@@ -64,14 +64,14 @@ export function toS3Error (error: unknown, attempt: S3Attempt): AppError {
     const seconds = Number(fault.header('retry-after'))
     return new AppError('s3_unavailable', answered, { cause, ...(seconds > 0 ? { retryAfterSeconds: seconds } : {}) })
   }
-  return new AppError('s3_refused', answered, { cause })
+  return new AppError('s3_refused', `${answered} Check the name of the bucket, and that AWS_ENDPOINT_URL_S3, where it is set, names an S3 server.`, { cause })
 }
 
 /** What S3's code says of the object or the bucket, and what to do. */
 function readVerdict (fault: Fault, { action, key, region }: S3Attempt): [ProblemCode, string] | undefined {
   const { name, status } = fault
   // Only a GET tells a missing key from a missing bucket, and the answer decides over deletes.
-  if (action === 'GetObject' && name === 'NoSuchKey') return ['object_not_found', 'There is no such object.']
+  if (action === 'GetObject' && name === 'NoSuchKey') return ['object_not_found', 'There is no such object: check the key, which is taken as it is.']
   // Only a resumed read sets a condition and a range.
   if (status === 412 || status === 416) return ['object_changed', 'The object changed while it was read.']
   if (name === 'NoSuchVersion') return ['object_not_found', 'There is no such version.']
@@ -97,9 +97,9 @@ function forbiddenAdvice (name: string): string {
 function toSilence ({ name, code, message }: Fault, what: string, cause: Error): AppError {
   if (/region is missing/i.test(message)) return new AppError('s3_refused', `No region for ${what}: set AWS_REGION.`, { cause })
   if (code === 'ETIMEDOUT' || (name === 'TimeoutError' && code === '')) {
-    return new AppError('s3_silent', `S3 did not answer ${what} in time: ${message}`, { cause })
+    return new AppError('s3_silent', `S3 did not answer ${what} in time: ${message.replace(/\.$/, '')}. It will be tried again.`, { cause })
   }
-  return new AppError('s3_unavailable', `S3 could not be reached for ${what}: ${message}`, { cause })
+  return new AppError('s3_unavailable', `S3 could not be reached for ${what}: ${message.replace(/\.$/, '')}. It will be tried again; check the network, and AWS_REGION and AWS_ENDPOINT_URL_S3 where they are set.`, { cause })
 }
 
 function readFault (error: unknown): Fault {

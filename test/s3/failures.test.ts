@@ -15,11 +15,11 @@ const unanswered = (name: string, more: object = {}) => Object.assign(new Error(
 
 t.test('each error of the SDK becomes the failure it stands for', async (t) => {
   const table: Array<[unknown, S3Attempt, string, RegExp]> = [
-    [answered(404, 'NoSuchKey'), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css: words of NoSuchKey\. There is no such object\.$/],
-    [answered(404, 'NoSuchKey', {}, { message: 'UnknownError' }), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css\. There is no such object\.$/],
+    [answered(404, 'NoSuchKey'), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css: words of NoSuchKey\. There is no such object: check the key, which is taken as it is\.$/],
+    [answered(404, 'NoSuchKey', {}, { message: 'UnknownError' }), get, 'object_not_found', /^S3 answered 404 NoSuchKey to GetObject of s3:\/\/assets\/a\/b.css\. There is no such object: check the key, which is taken as it is\.$/],
     [answered(404, 'NoSuchKey'), head, 's3_refused', /404/],
     [answered(404, 'NotFound'), head, 's3_refused', /404 NotFound/],
-    [answered(404, 'NotFound'), get, 's3_refused', /404 NotFound/],
+    [answered(404, 'NotFound'), get, 's3_refused', /404 NotFound.* Check the name of the bucket, and that AWS_ENDPOINT_URL_S3/],
     [answered(404, 'NoSuchBucket'), get, 'bucket_not_found', /name of the bucket/],
     [answered(404, 'NotFound'), probe, 'bucket_not_found', /HeadBucket of s3:\/\/assets:/],
     [answered(404, 'NoSuchVersion'), { ...get, versionId: 'v1' }, 'object_not_found', /\(version v1\).*no such version/],
@@ -57,7 +57,7 @@ t.test('each error of the SDK becomes the failure it stands for', async (t) => {
     [unanswered('Error', { code: 'ECONNREFUSED' }), get, 's3_unavailable', /could not be reached/],
     [unanswered('TimeoutError', { code: 'ETIMEDOUT' }), get, 's3_silent', /in time/],
     [unanswered('TimeoutError'), get, 's3_silent', /in time/],
-    [unanswered('AggregateError', { message: '', code: 'ECONNREFUSED' }), get, 's3_unavailable', /: ECONNREFUSED$/],
+    [unanswered('AggregateError', { message: '', code: 'ECONNREFUSED' }), get, 's3_unavailable', /: ECONNREFUSED\. It will be tried again; check the network, and AWS_REGION and AWS_ENDPOINT_URL_S3/],
     ['thrown text', get, 's3_unavailable', /no reason given/],
     [undefined, get, 's3_unavailable', /no reason given/]
   ]
