@@ -1,13 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { retryExamples } from '../src/examples.ts'
-import { JobParamsSchema, JobSchema, problem, ref } from '../src/schemas.ts'
-import { filterMembers, oneOf, toFilter } from './job-filter.ts'
+import { jobKinds, JobParamsSchema, JobSchema, problem, ref } from '../src/schemas.ts'
+import { filterMembers, oneOrMore, toFilter } from './job-filter.ts'
 import { bodyRefusals, refusals } from './responses.ts'
 
 const FilterSchema = Type.Object({
-  state: oneOf(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released'),
-  ...filterMembers
+  ...filterMembers,
+  state: oneOrMore(['failed', 'cancelled', 'held'], '`failed` unless given; what is held is released'),
+  kind: oneOrMore(jobKinds, 'what was asked for')
 }, { additionalProperties: false, description: 'which jobs; an empty one means all that failed' })
 
 const BulkSchema = Type.Object({

@@ -6,6 +6,9 @@ import { jobKinds, plain } from '../src/schemas.ts'
 /** A list of which one is enough. */
 export const oneOf = <const T extends readonly string[]>(values: T, description: string) =>
   Type.Optional(Type.Array(Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), { minItems: 1, maxItems: 16, description }))
+/** One word, or a list of which one is enough: JSON can tell them apart, so nobody need wrap a single one. */
+export const oneOrMore = <const T extends readonly string[]>(values: T, description: string) =>
+  Type.Optional(Type.Union([Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), Type.Array(Type.Unsafe<T[number]>(Type.String({ enum: [...values] })), { minItems: 1, maxItems: 16 })], { description }))
 const text = (description: string, maxLength = 1024) => Type.Optional(Type.String({ maxLength, ...plain, description }))
 const moment = (description: string) => Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-24T09:30:00Z'] }))
 
@@ -20,14 +23,14 @@ export const filterMembers = {
   until: moment('created before')
 }
 
-interface Given { state?: string[], kind?: string[], bucket?: string, key?: string, prefix?: string, label?: string, since?: string, until?: string }
+interface Given { state?: string | string[], kind?: string | string[], bucket?: string, key?: string, prefix?: string, label?: string, since?: string, until?: string }
 
 /** What a caller asked for, as the work knows it. Throws `invalid_request` for a time that is none. */
 export function toFilter ({ state, kind, since, until, ...filter }: Given): Omit<JobFilter, 'limit' | 'after'> {
   return {
     ...filter,
-    ...(state === undefined ? {} : { states: state }),
-    ...(kind === undefined ? {} : { kinds: kind }),
+    ...(state === undefined ? {} : { states: [state].flat() }),
+    ...(kind === undefined ? {} : { kinds: [kind].flat() }),
     ...(since === undefined ? {} : { since: readTime(since) }),
     ...(until === undefined ? {} : { until: readTime(until) })
   }

@@ -77,7 +77,7 @@ export const JobSchema = Type.Object({
   sentBytes: Type.Optional(Type.Integer()),
   md5: Type.Optional(Type.String()),
   purge: Type.Optional(PurgeReportSchema),
-  error: Type.Optional(Type.Ref('Problem', { description: 'why it failed, or the last failure while it is retried' })),
+  error: Type.Optional(Type.Ref('Problem', { description: 'why it failed; while it is queued the last failure, or why its target is paused' })),
   nextAttemptAt: Type.Optional(time('when it is tried again')),
   links: Type.Object({ self: Type.String() }),
   createdAt: time('when it was stored'),

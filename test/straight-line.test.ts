@@ -84,7 +84,11 @@ t.test('wrong NetStorage credentials pause the target, and all goes on when they
   const job = await call('/sync', { bucket, key: 'paused.txt' }, 1)
   t.match(job, { status: 202, state: 'queued', attempts: 0, error: { code: 'netstorage_forbidden' } })
   t.match((await app.inject('/readyz?verbose')).json(), { ready: true, checks: [{}, {}, { name: 'netstorage:default', ok: false }] })
+  const later = await call('/sync', { bucket, key: 'paused.txt' }, 1)
+  t.match(later, { status: 202, state: 'queued', attempts: 0, error: { code: 'netstorage_forbidden', detail: /check that key name/ } }, 'what never failed itself says why it waits')
+  t.match((await app.inject('/jobs?state=queued')).json().items, [{ id: later.id, error: { code: 'netstorage_forbidden' } }, { id: job.id }])
   account.key = key
+  t.match((await app.inject({ url: `/jobs/${later.id}`, headers: { prefer: 'wait=30' } })).json(), { state: 'succeeded', error: undefined })
   t.match((await app.inject({ url: `/jobs/${job.id}`, headers: { prefer: 'wait=30' } })).json(), { state: 'succeeded' })
 })
 

@@ -10,7 +10,7 @@ import { createFollowAll } from '../jobs/follow/follow-all.ts'
 import { followJob } from '../jobs/follow/follow-job.ts'
 import type { Listener } from '../jobs/follow/listener.ts'
 import { repeatable } from '../jobs/idempotency.ts'
-import { toJob, type NewJob } from '../jobs/job.ts'
+import { toJob, type ListedJob, type NewJob } from '../jobs/job.ts'
 import type { JobFilter } from '../jobs/list.ts'
 import { readTokens } from '../jobs/purge/limits/buckets.ts'
 import { createQueue } from '../jobs/queue.ts'
@@ -18,6 +18,7 @@ import { createRequests } from '../jobs/requests.ts'
 import { findStrays } from '../jobs/lanes/wake-queues.ts'
 import { describePlace, describeUnknown, type Whereabouts } from '../jobs/whereabouts/describe.ts'
 import { findObject } from '../jobs/whereabouts/find.ts'
+import { withPause } from '../jobs/whereabouts/pause.ts'
 import type { Refusal } from './reload.ts'
 import type { Job, Purge, PurgeBody, SyncBody, UploadBody } from '../schemas.ts'
 import type { JobRow } from '../store/tables.ts'
@@ -81,8 +82,9 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   })
 
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
-  const show = (row: JobRow) => toJob(row, link(row.id), row.timeline)
-  const followAll = createFollowAll({ store, feed, show: row => toJob(row, link(row.id)) })
+  const view = (row: ListedJob, timeline?: JobRow['timeline']) => toJob(withPause(row, pauses.reasons()), link(row.id), timeline)
+  const show = (row: JobRow) => view(row, row.timeline)
+  const followAll = createFollowAll({ store, feed, show: row => view(row) })
   const requests = createRequests(config.rules.current)
   /** What was asked before under the same key is answered from what came of it, whatever the rules say by now. */
   const start = async ({ caller, idempotencyKey }: Call, route: string, body: object, make: () => NewJob): Promise<Job> => {
@@ -111,7 +113,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     cancel: async (id, caller) => await act(acts.cancel, id, caller),
     release: async (id, caller) => await act(acts.release, id, caller),
     retryAll: async (filter, dryRun, { buckets }) => await acts.retryAll({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }, dryRun),
-    list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => toJob(row, link(row.id))),
+    list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => view(row)),
     async wait (id, ms) {
       // What is held goes on when an operator says so: nobody should wait for that.
       const row = await queue.wait(id, ms, row => row.finished_at !== null || row.state === 'held')
@@ -138,7 +140,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       const { jobs, places } = await store.readAhead(async () => await findObject(store.kysely, bucket, key))
       const items = places.map(place => describePlace(place, pauses.reasons()))
       const summary = items.length === 0 ? describeUnknown(config.rules.current().rules, bucket, key, jobs[0]) : items.map(each => each.summary).join(' ')
-      return { summary, items, jobs: jobs.map(row => toJob(row, link(row.id))) }
+      return { summary, items, jobs: jobs.map(row => view(row)) }
     },
     async health () {
       const stopping = app.isDraining()

@@ -26,7 +26,7 @@ function translate (error: FastifyError | AppError): AppError {
 /** One entry per fault. Of a choice between forms, what each form lacks says less than the choice itself. */
 function describeFaults (faults: NonNullable<FastifyError['validation']>, context: string): Array<{ where: string, message: string }> {
   const seen = new Set<string>()
-  return faults.filter(({ schemaPath }) => !schemaPath.includes('/oneOf/')).map(({ keyword, instancePath, params, message }) => {
+  return faults.filter(({ schemaPath, keyword }) => !schemaPath.includes('/oneOf/') && keyword !== 'anyOf').map(({ keyword, instancePath, params, message }) => {
     const extra = params['additionalProperty']
     const allowed = params['allowedValues']
     return {
