@@ -94,6 +94,8 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
     let listener: Listener | undefined
     let seen = 0
     let reading = false
+    /** Not all that was told could be sent: what comes next waits until the database was read on. */
+    let missed = true
 
     /** Sends as much as there is room for. Returns whether that was all. */
     function send (to: Listener, events: Event[]): boolean {
@@ -106,19 +108,24 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
     }
 
     function tell (events: Event[], told: number): void {
-      if (listener !== undefined && !reading && send(listener, events)) seen = Math.max(seen, told)
+      // Room may come back before the reader has drained, which is when it reads on: until then the newest would jump the queue.
+      if (listener === undefined || missed) return
+      if (send(listener, events)) seen = Math.max(seen, told)
+      else missed = true
     }
 
     /** Reads from the database what was missed, until there is nothing more, or no more room. */
     async function catchUp (to: Listener): Promise<void> {
       if (reading) return
       reading = true
+      missed = true
       try {
         while (to.isOpen && !to.isFull && seen < feed.told()) {
           const told = feed.told()
           const rows = await readPage(seen, told, () => to.isOpen)
           if (send(to, rows.map(row => toEvent(row))) && rows.length < pageSize) seen = Math.max(seen, told)
         }
+        missed = seen < feed.told()
       } catch {
         // The store is away: the reader comes back and says where it stopped.
         to.end()
