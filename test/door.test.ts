@@ -91,7 +91,9 @@ t.test('bad requests are told what is wrong', async t => {
     t.match({ status: answer.statusCode, ...answer.json() }, { status, code, detail }, JSON.stringify(payload))
   }
   t.match((await open.inject({ method: 'POST', url: '/sync', payload: 'x', headers: { 'content-type': 'text/csv' } })).json(), { status: 415, code: 'unsupported_media_type' })
-  t.match((await open.inject({ method: 'POST', url: '/upload', payload: `"${'x'.repeat(1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' })
+  for (const url of ['/sync', '/upload']) {
+    t.match((await open.inject({ method: 'POST', url, payload: JSON.stringify(body).padEnd(1024 * 1024 + 1), headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' }, url)
+  }
   t.match((await open.inject('/nowhere')).json(), { status: 404, code: 'not_found' })
   t.match((await open.inject('/jobs?colour=red')).json(), { status: 400, code: 'invalid_request' })
   t.match((await open.inject('/jobs?state=lost')).json(), { status: 400, code: 'invalid_request' })
