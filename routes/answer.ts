@@ -6,9 +6,6 @@ import type { Job } from '../src/schemas.ts'
 
 const longestWaitSeconds = 55
 
-/** Room for 10,000 URLs of a few hundred bytes each. */
-export const listBodyLimit = 4 * 1024 * 1024
-
 /** What a `Prefer` header asks for (RFC 7240); what is malformed is ignored, and the first of equals counts. */
 export function readPrefer (header: string | string[] | undefined): { waitMs: number, strict: boolean, applied: string } {
   const parts = [header ?? ''].flat().join(',').split(',').map(each => each.split(';')[0]?.trim() ?? '')

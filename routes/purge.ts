@@ -1,11 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { PurgeBodySchema, ref } from '../src/schemas.ts'
-import { answerJob, callOf, listBodyLimit, startHeaders } from './answer.ts'
+import { answerJob, callOf, startHeaders } from './answer.ts'
 import { startResponses } from './responses.ts'
 
 const routes: FastifyPluginAsyncTypebox = async app => {
   app.post('/purge', {
-    bodyLimit: listBodyLimit,
     config: { scope: ['purge', 'purge-wide'] },
     schema: {
       operationId: 'purgeObjects',

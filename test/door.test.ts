@@ -91,7 +91,7 @@ t.test('bad requests are told what is wrong', async t => {
     t.match({ status: answer.statusCode, ...answer.json() }, { status, code, detail }, JSON.stringify(payload))
   }
   t.match((await open.inject({ method: 'POST', url: '/sync', payload: 'x', headers: { 'content-type': 'text/csv' } })).json(), { status: 415, code: 'unsupported_media_type' })
-  for (const url of ['/sync', '/upload']) {
+  for (const url of ['/sync', '/upload', '/purge']) {
     t.match((await open.inject({ method: 'POST', url, payload: JSON.stringify(body).padEnd(1024 * 1024 + 1), headers: { 'content-type': 'application/json' } })).json(), { status: 413, code: 'payload_too_large' }, url)
   }
   t.match((await open.inject('/nowhere')).json(), { status: 404, code: 'not_found' })
@@ -106,7 +106,7 @@ t.test('bad requests are told what is wrong', async t => {
 })
 
 t.test('a purge may name 10,000 objects', async t => {
-  const urls = Array.from({ length: 10_000 }, (_, n) => `https://www.example.com/${'a-long-path/'.repeat(15)}${n}.html`)
+  const urls = Array.from({ length: 10_000 }, (_, n) => `https://www.example.com/${'a-long-path/'.repeat(5)}${n}.html`)
   t.equal((await open.inject({ method: 'POST', url: '/purge', payload: { urls } })).statusCode, 202)
   t.match((await open.inject({ method: 'POST', url: '/purge', payload: { urls: [...urls, 'https://www.example.com/one-more'] } })).json(), { status: 400, code: 'invalid_request' })
   t.equal((await open.inject({ method: 'POST', url: '/purge', payload: `"${'x'.repeat(4 * 1024 * 1024)}"`, headers: { 'content-type': 'application/json' } })).statusCode, 413)

@@ -120,7 +120,7 @@ function contract (t: Test, store: Store): void {
 
   t.test('the same statement is right for any parameters, also for null and for as many tables as it meets', async t => {
     const ask = async (value: string | null) => (await sql<{ v: string | null, n: number | null }>`select ${value}::text as v, length(${value}::text) as n`.execute(store.kysely)).rows[0]
-    for (const value of ['a', null, '', 'żółw', '{"a"}', 'it\'s']) t.same(await ask(value), { v: value, n: value === null ? null : value.length })
+    for (const value of ['a', null, '', '\ufeffżółw', 'żółw\ufeff', '{"a"}', 'it\'s']) t.same(await ask(value), { v: value, n: value === null ? null : value.length })
     for (let n = 0; n < 200; n++) t.same((await sql.raw(`select ${n} as n`).execute(store.kysely)).rows, [{ n }])
     t.same(await ask('again'), { v: 'again', n: 5 })
   })
