@@ -25,7 +25,7 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
     if (status === 202) reply.header('location', location)
     return await (reply.code(status).send(job) as unknown as Promise<never>)
   }
-  const now = job.finishedAt === undefined && job.state !== 'held' ? await request.server.jobs.wait(job.id, waitMs) ?? job : job
+  const now = job.finishedAt === undefined && job.state !== 'held' ? await request.server.jobs.wait(job.id, waitMs, goneOf(reply)) ?? job : job
   reply.header('location', location).header('preference-applied', applied)
   if (now.state === 'succeeded') return await (reply.code(200).send(now) as unknown as Promise<never>)
   if (now.state === 'failed' || now.state === 'cancelled') {
@@ -33,6 +33,14 @@ export async function answerJob (request: FastifyRequest, reply: FastifyReply, j
     return await fail(reply, cause, now)
   }
   return strict ? await fail(reply, toProblem(new AppError('not_finished', `The job goes on; look at ${location}.`)), now) : await reply.code(202).send(now)
+}
+
+/** Aborts when the caller hangs up: nobody waits for an answer any more. */
+function goneOf ({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  raw.once('close', () => { gone.abort() })
+  if (raw.closed) gone.abort()
+  return gone.signal
 }
 
 async function fail (reply: FastifyReply, cause: Problem, job: Job): Promise<never> {

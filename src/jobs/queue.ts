@@ -4,6 +4,7 @@ import { coalesce } from '../store/coalesce.ts'
 import type { Store, Trip, Tx } from '../store/store.ts'
 import type { JobRow } from '../store/tables.ts'
 import { packCallIn, packOwe, restPriority } from './debts/owe.ts'
+import { createFind } from './find.ts'
 import type { Feed } from './follow/feed.ts'
 import { recall, reserve, type Repeatable } from './idempotency.ts'
 import { laneOf, newJobId, stepOf, type ListedJob, type NewJob } from './job.ts'
@@ -18,10 +19,12 @@ export interface Queue {
   recall: (repeat: Repeatable) => Promise<JobRow | undefined>
   find: (id: string) => Promise<JobRow | undefined>
   list: (filter: JobFilter) => Promise<ListedJob[]>
-  /** The job as it is when it ends (or `isOver`), or after `ms`, or when the service stops. */
-  wait: (id: string, ms: number, isOver?: (row: JobRow) => boolean) => Promise<JobRow | undefined>
+  /** The job as it is when it ends (or `isOver`), or after `ms`, or when the service stops; undefined when whoever waits is `gone`. */
+  wait: (id: string, ms: number, options?: WaitOptions) => Promise<JobRow | undefined>
   close: () => void
 }
+
+export interface WaitOptions { isOver?: (row: JobRow) => boolean, gone?: AbortSignal }
 
 export interface QueueOptions {
   store: Store
@@ -44,7 +47,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
     }
   })
 
-  const find = async (id: string) => await store.readAhead(async () => await store.kysely.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst())
+  const find = createFind(store)
 
   return {
     find,
@@ -56,19 +59,23 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),
     list: async filter => await store.readAhead(async () => await listJobs(store.kysely, filter)),
-    async wait (id, ms, isOver = row => row.finished_at !== null) {
-      const over = Promise.withResolvers<void>()
-      const leave = await feed.watch(id, row => { if (isOver(row)) over.resolve() }).catch(() => () => {})
-      const timer = setTimeout(over.resolve, closed ? 0 : ms)
-      waiting.add(over.resolve)
+    async wait (id, ms, { isOver = (row: JobRow) => row.finished_at !== null, gone }: WaitOptions = {}) {
+      const over = Promise.withResolvers<JobRow | undefined>()
+      const end = (): void => { over.resolve(undefined) }
+      const isGone = (): boolean => gone?.aborted === true
+      const leave = await feed.watch(id, row => { if (isOver(row)) over.resolve(row) }).catch(() => () => {})
+      const timer = setTimeout(end, closed ? 0 : ms)
+      waiting.add(end)
+      gone?.addEventListener('abort', end)
       try {
         const row = await find(id)
         if (row === undefined || isOver(row)) return row
-        await over.promise
-        return await find(id)
+        const ended = isGone() ? undefined : await over.promise
+        return ended ?? (isGone() ? undefined : await find(id))
       } finally {
         clearTimeout(timer)
-        waiting.delete(over.resolve)
+        waiting.delete(end)
+        gone?.removeEventListener('abort', end)
         leave()
       }
     },

@@ -44,7 +44,8 @@ export interface Jobs {
   release: (id: string, caller: Caller) => Promise<Job>
   /** Retries or releases all that match; returns how many. */
   retryAll: (filter: Omit<JobFilter, 'limit' | 'after'>, dryRun: boolean, caller: Caller) => Promise<number>
-  wait: (id: string, ms: number) => Promise<Job | undefined>
+  /** The job when it ends or is held, or after `ms`; at once when the service stops, and undefined when whoever waits is gone. */
+  wait: (id: string, ms: number, gone: AbortSignal) => Promise<Job | undefined>
   /** Tells a listener of one job to its end; false if there is nothing to tell any more. */
   follow: (id: string, caller: Caller, after: number | undefined, open: () => Listener) => Promise<boolean>
   /** Tells a listener of all jobs the caller may see, without end. */
@@ -114,9 +115,9 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     release: async (id, caller) => await act(acts.release, id, caller),
     retryAll: async (filter, dryRun, { buckets }) => await acts.retryAll({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) }, dryRun),
     list: async (filter, { buckets }) => (await queue.list({ ...filter, ...(buckets === undefined ? {} : { buckets: [...buckets] }) })).map(row => view(row)),
-    async wait (id, ms) {
+    async wait (id, ms, gone) {
       // What is held goes on when an operator says so: nobody should wait for that.
-      const row = await queue.wait(id, ms, row => row.finished_at !== null || row.state === 'held')
+      const row = await queue.wait(id, ms, { isOver: row => row.finished_at !== null || row.state === 'held', gone })
       return row === undefined ? undefined : show(row)
     },
     follow: async (id, caller, after, open) => await followJob({
