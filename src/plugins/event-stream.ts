@@ -3,7 +3,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 const commentMs = 15_000
 /** A reader that takes nothing for so long is cut off: it can come back and say where it stopped. */
 const patienceMs = 60_000
-/** How much may wait for a slow reader. The events are shared between streams, so this is hardly memory of its own. */
+/**
+ * How much may wait for a slow reader. What is told to many is one for all of them, and who reads on from the database
+ * gets more only when it has taken everything: this is hardly memory of its own.
+ */
 const roomBytes = 1024 * 1024
 const comment = Buffer.from(':\n\n')
 
@@ -19,6 +22,11 @@ export class EventStream {
   constructor (request: FastifyRequest, reply: FastifyReply, onClose: () => void) {
     const { raw } = reply.hijack()
     this.#raw = raw
+    // Who went away meanwhile is told of by no event any more.
+    if (raw.closed) {
+      this.isOpen = false
+      return
+    }
     raw.on('drain', () => {
       this.#behindSince = undefined
       this.onDrain()
@@ -51,7 +59,7 @@ export class EventStream {
     this.#raw.end()
   }
 
-  /** Keeps the line alive, or cuts off who does not read. Called about once a second. */
+  /** Keeps the line alive, or cuts off who does not read. Called about once a second, never for all streams in one turn of the event loop. */
   tend (): void {
     const now = performance.now()
     if (this.#behindSince !== undefined && now - this.#behindSince > patienceMs) this.#raw.destroy()

@@ -7,7 +7,7 @@ import { createActs } from '../jobs/acting/acts.ts'
 import { onlyOf, selectPurges, toPurge, type PurgeFilter } from '../jobs/debts/history.ts'
 import { createFeed } from '../jobs/follow/feed.ts'
 import { createFollowAll } from '../jobs/follow/follow-all.ts'
-import { followJob } from '../jobs/follow/follow-job.ts'
+import { createFollowJob } from '../jobs/follow/follow-job.ts'
 import type { Listener } from '../jobs/follow/listener.ts'
 import { repeatable } from '../jobs/idempotency.ts'
 import { toJob, type ListedJob, type NewJob } from '../jobs/job.ts'
@@ -85,6 +85,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
   const link = (id: string) => `${config.publicUrl ?? ''}/jobs/${id}`
   const view = (row: ListedJob, timeline?: JobRow['timeline']) => toJob(withPause(row, pauses.reasons()), link(row.id), timeline)
   const show = (row: JobRow) => view(row, row.timeline)
+  const followJob = createFollowJob({ feed, show })
   const followAll = createFollowAll({ store, feed, show: row => view(row) })
   const requests = createRequests(config.rules.current)
   /** What was asked before under the same key is answered from what came of it, whatever the rules say by now. */
@@ -120,14 +121,12 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
       const row = await queue.wait(id, ms, { isOver: row => row.finished_at !== null || row.state === 'held', gone })
       return row === undefined ? undefined : show(row)
     },
-    follow: async (id, caller, after, open) => await followJob({
-      feed,
-      show,
-      async find (id) {
+    async follow (id, caller, after, open) {
+      return await followJob(id, async id => {
         const row = await queue.find(id)
         return row === undefined || !maySee(caller, row) ? undefined : row
-      }
-    }, id, after, open),
+      }, after, open)
+    },
     followAll: async (caller, after, open) => { await followAll(row => maySee(caller, row), after, open) },
     async purges (filter, caller) {
       if (caller.buckets !== undefined && filter.jobId === undefined) throw new AppError('forbidden', `The token "${caller.token}" is limited to buckets: name one of its jobs by "job".`)

@@ -9,7 +9,9 @@ declare module 'fastify' {
   }
 }
 
+/** All streams are tended once in this time, a part of them at a time. */
 const tendMs = 1000
+const parts = 20
 
 /** Keeps the open streams: one clock for all, and an end for all. */
 export default fp(async app => {
@@ -19,13 +21,26 @@ export default fp(async app => {
     if (stream.isOpen) open.set(stream, request.caller.token)
     return stream
   })
+  let part = 0
+  let round = open.entries()
+  let share = 0
   const clock = setInterval(() => {
-    app.metrics.streams.set(open.size)
-    for (const [stream, token] of open) {
-      if (app.isTokenValid(token)) stream.tend()
+    if (part === 0) {
+      app.metrics.streams.set(open.size)
+      round = open.entries()
+      share = Math.ceil(open.size / parts)
+    }
+    part = (part + 1) % parts
+    const isValid = new Map<string | undefined, boolean>()
+    for (let left = share; left > 0; left--) {
+      const next = round.next()
+      if (next.done === true) break
+      const [stream, token] = next.value
+      if (!isValid.has(token)) isValid.set(token, app.isTokenValid(token))
+      if (isValid.get(token) === true) stream.tend()
       else stream.end()
     }
-  }, tendMs)
+  }, tendMs / parts)
   // Readers come back to a replica that stays.
   app.addHook('preClose', async () => {
     clearInterval(clock)

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Store } from '../../store/store.ts'
 import type { JobRow } from '../../store/tables.ts'
+import { inTurns } from './in-turns.ts'
 
 /** Tells of changes to jobs, whichever replica made them. */
 export interface Feed {
@@ -9,13 +10,15 @@ export interface Feed {
    * come twice. Whoever reads the job once this has resolved misses nothing. Returns what ends it.
    */
   watch: (id: string, onChange: (row: JobRow) => void) => Promise<() => void>
-  /** Calls back with everything that changed, in the order of revisions, each once, and up to which revision that was. */
-  watchAll: (onChanges: (rows: JobRow[], told: number) => void) => Promise<() => void>
+  /** Calls back with everything that changed, in the order of revisions, each once, and from and up to which revision that was; goes on when that is told. */
+  watchAll: (onChanges: OnChanges) => Promise<() => void>
   /** Up to which revision all has been told. */
   told: () => number
   /** Resolves when no look at the database is under way any more. */
   close: () => Promise<void>
 }
+
+type OnChanges = (rows: JobRow[], from: number, told: number) => Promise<void> | void
 
 export interface FeedOptions {
   store: Store
@@ -26,7 +29,7 @@ const pollMs = 100
 const pageSize = 500
 /** A transaction that is open longer than this is no longer waited for; the sweep finds the jobs it changed. */
 const patienceMs = 2_000
-/** How often the jobs that are watched one by one are looked at themselves. */
+/** How often the jobs that are watched one by one are looked at themselves, as long as such a transaction may be open. */
 const sweepMs = 10_000
 
 /** The highest revision seen, and a transaction that began after every one which has a revision up to it. */
@@ -39,10 +42,12 @@ interface Mark { high: number, xid: bigint, at: number }
  */
 export function createFeed ({ store, log }: FeedOptions): Feed {
   const one = new Map<string, Set<(row: JobRow) => void>>()
-  const all = new Set<(rows: JobRow[], told: number) => void>()
+  const all = new Set<OnChanges>()
   let told = 0
   let mark: Mark | undefined
   let sweptAt = 0
+  /** Changes of transactions before this one may come that were not waited for. */
+  let doubt: bigint | undefined
   let running: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | undefined
@@ -54,9 +59,17 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
     return { high, xid: BigInt(xid), at: performance.now() }
   }
 
-  async function isCertain ({ xid, at }: Mark): Promise<boolean> {
+  /** The oldest transaction that is open. */
+  async function findOldest (): Promise<bigint> {
     const { rows } = await sql<{ oldest: string }>`select pg_snapshot_xmin(pg_current_snapshot())::text as oldest`.execute(store.kysely)
-    return BigInt((rows[0] as { oldest: string }).oldest) >= xid || performance.now() - at > patienceMs
+    return BigInt((rows[0] as { oldest: string }).oldest)
+  }
+
+  async function isCertain ({ xid, at }: Mark): Promise<boolean> {
+    if (await findOldest() >= xid) return true
+    if (performance.now() - at <= patienceMs) return false
+    doubt = xid
+    return true
   }
 
   async function look (): Promise<void> {
@@ -69,7 +82,7 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
       mark = undefined
       await tellUpTo(high)
     }
-    if (performance.now() - sweptAt > sweepMs) await sweep()
+    if (doubt !== undefined && performance.now() - sweptAt > sweepMs) await sweep(doubt)
   }
 
   async function tellUpTo (certain: number): Promise<void> {
@@ -82,22 +95,26 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
       const rows = everything ? changed as JobRow[] : await read(changed.map(({ id }) => id).filter(id => one.has(id)))
       // Whoever joined meanwhile wants this page too.
       if (!everything && all.size > 0) continue
+      const from = told
       told = changed.length < pageSize ? certain : changed.at(-1)?.revision ?? certain
-      for (const onChanges of all) onChanges(rows, told)
-      tellOne(rows)
+      for (const onChanges of all) await onChanges(rows, from, told)
+      await tellOne(rows)
     }
   }
 
   const read = async (ids: string[]): Promise<JobRow[]> => ids.length === 0 ? [] : await store.kysely.selectFrom('jobs').selectAll().where('id', 'in', ids).execute()
 
-  function tellOne (rows: JobRow[]): void {
-    for (const row of rows) for (const onChange of one.get(row.id) ?? []) onChange(row)
+  async function tellOne (rows: JobRow[]): Promise<void> {
+    for (const row of rows) await inTurns(one.get(row.id) ?? [], onChange => { onChange(row) })
   }
 
-  async function sweep (): Promise<void> {
+  /** Finds what such transactions have changed, and ends once none of them is open any more. */
+  async function sweep (until: bigint): Promise<void> {
     sweptAt = performance.now()
+    const oldest = await findOldest()
     const ids = [...one.keys()]
-    for (let start = 0; start < ids.length; start += pageSize) tellOne(await read(ids.slice(start, start + pageSize)))
+    for (let start = 0; start < ids.length; start += pageSize) await tellOne(await read(ids.slice(start, start + pageSize)))
+    if (oldest >= until && doubt === until) doubt = undefined
   }
 
   /** Begins at a point where all that happened before is visible to whoever looks now. */
@@ -106,7 +123,6 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
     while (!await isCertain(start)) await new Promise(resolve => { setTimeout(resolve, pollMs / 5) })
     told = start.high
     mark = undefined
-    sweptAt = performance.now()
     next()
   }
 
@@ -133,7 +149,8 @@ export function createFeed ({ store, log }: FeedOptions): Feed {
   }
 
   return {
-    async watch (id, onChange) {
+    async watch (anyCase, onChange) {
+      const id = anyCase.toLowerCase()
       const mine = one.get(id) ?? new Set()
       one.set(id, mine.add(onChange))
       return await join(() => {

@@ -2,7 +2,8 @@ import { sql } from 'kysely'
 import type { Store } from '../../store/store.ts'
 import type { JobRow } from '../../store/tables.ts'
 import type { Feed } from './feed.ts'
-import { formatEvent, progressMs, type Listener } from './listener.ts'
+import { inTurns } from './in-turns.ts'
+import { createFormat, progressMs, type Listener } from './listener.ts'
 
 /** How much is read at once for a reader that fell behind: little enough that most of it finds room. */
 const pageSize = 50
@@ -16,7 +17,10 @@ export interface FollowAllOptions {
 }
 
 /** One event for all who may see its job. */
-interface Event { revision: number, row: JobRow, bytes: Buffer }
+interface Event { row: JobRow, bytes: Buffer }
+
+/** Hears of what changed after one revision and up to another. */
+type Tell = (events: Event[], from: number, told: number) => void
 
 /** Follows all jobs that a caller may see, from what is under way or from after a revision. */
 export type FollowAll = (maySee: (row: JobRow) => boolean, after: number | undefined, open: () => Listener) => Promise<void>
@@ -26,14 +30,15 @@ export type FollowAll = (maySee: (row: JobRow) => boolean, after: number | undef
  * Events are made once for all listeners; one that cannot keep up reads on from the database when it can.
  */
 export function createFollowAll ({ store, feed, show }: FollowAllOptions): FollowAll {
-  const live = new Set<(events: Event[], told: number) => void>()
+  const live = new Set<Tell>()
+  const format = createFormat(show)
   const progressAt = new Map<string, number>()
   let hearing: Promise<() => void> | undefined
   let present: { told: number, events: Promise<Event[]> } | undefined
   let turn: Promise<unknown> = Promise.resolve()
 
   const isProgress = (row: JobRow): boolean => row.state === 'uploading' && row.sent_bytes !== null
-  const toEvent = (row: JobRow, name: string = isProgress(row) ? 'progress' : row.state): Event => ({ revision: row.revision, row, bytes: formatEvent(row.revision, name, show(row)) })
+  const toEvent = (row: JobRow, name: string = isProgress(row) ? 'progress' : row.state): Event => ({ row, bytes: format(row, name) })
 
   /** Leaves out progress that follows too soon on the last. */
   function isDue (row: JobRow): boolean {
@@ -48,18 +53,19 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
   }
 
   async function hear (): Promise<void> {
-    hearing ??= feed.watchAll((rows, told) => {
+    hearing ??= feed.watchAll(async (rows, from, told) => {
       const events = rows.filter(isDue).map(row => toEvent(row))
-      for (const tell of live) tell(events, told)
+      await inTurns(live, tell => { tell(events, from, told) })
     })
     await hearing
   }
 
-  function forget (tell: (events: Event[], told: number) => void): void {
+  function forget (tell: Tell): void {
     live.delete(tell)
     if (live.size > 0) return
     hearing?.then(end => { end() }, () => {})
     hearing = undefined
+    present = undefined
     progressAt.clear()
   }
 
@@ -86,6 +92,7 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
 
   /** Whether a revision was handed out already: what a stranger made up starts from the present. */
   async function isKnown (revision: number): Promise<boolean> {
+    if (revision <= feed.told()) return true
     const { rows } = await sql<{ last: number }>`select last_value as last from jobs_revision`.execute(store.kysely)
     return revision <= (rows[0] as { last: number }).last
   }
@@ -94,38 +101,32 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
     let listener: Listener | undefined
     let seen = 0
     let reading = false
-    /** Not all that was told could be sent: what comes next waits until the database was read on. */
-    let missed = true
 
     /** Sends as much as there is room for. Returns whether that was all. */
     function send (to: Listener, events: Event[]): boolean {
-      for (const { revision, row, bytes } of events) {
+      for (const { row, bytes } of events) {
         if (to.isFull) return false
-        if (revision > seen && maySee(row)) to.send(bytes)
-        seen = Math.max(seen, revision)
+        if (row.revision > seen && maySee(row)) to.send(bytes)
+        seen = Math.max(seen, row.revision)
       }
       return true
     }
 
-    function tell (events: Event[], told: number): void {
-      // Room may come back before the reader has drained, which is when it reads on: until then the newest would jump the queue.
-      if (listener === undefined || missed) return
-      if (send(listener, events)) seen = Math.max(seen, told)
-      else missed = true
+    /** Whoever missed something before this has to read that first. */
+    function tell (events: Event[], from: number, told: number): void {
+      if (listener !== undefined && !reading && seen >= from && send(listener, events)) seen = Math.max(seen, told)
     }
 
-    /** Reads from the database what was missed, until there is nothing more, or no more room. */
+    /** Reads from the database what was missed, until there is nothing more, or it has enough to take for now. */
     async function catchUp (to: Listener): Promise<void> {
       if (reading) return
       reading = true
-      missed = true
       try {
-        while (to.isOpen && !to.isFull && seen < feed.told()) {
+        while (to.isOpen && !to.isBehind && seen < feed.told()) {
           const told = feed.told()
           const rows = await readPage(seen, told, () => to.isOpen)
           if (send(to, rows.map(row => toEvent(row))) && rows.length < pageSize) seen = Math.max(seen, told)
         }
-        missed = seen < feed.told()
       } catch {
         // The store is away: the reader comes back and says where it stopped.
         to.end()
@@ -142,8 +143,10 @@ export function createFollowAll ({ store, feed, show }: FollowAllOptions): Follo
       const to = open()
       to.onDrain = () => { catchUp(to) }
       to.onClose = () => { forget(tell) }
-      send(to, first.events)
-      seen = Math.max(seen, first.told)
+      if (!to.isOpen) to.onClose()
+      // What is under way is held once for all, and cannot be read again by its revisions: it is sent in any case.
+      for (const { row, bytes } of first.events) if (maySee(row)) to.send(bytes)
+      seen = first.told
       listener = to
       await catchUp(to)
     } catch (error) {

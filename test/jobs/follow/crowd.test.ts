@@ -24,7 +24,9 @@ executor.executeQuery = async query => {
   statements.push(query.sql)
   return await execute(query)
 }
-/** One for a few of those who listen. */
+/** One for all who listen, however many they are. */
+const isLook = (text: string) => text.includes('max(revision)')
+/** One for a few of them. */
 const isForSome = (text: string) => text.startsWith('select * from "jobs" where "id"')
 
 const nextTurn = async (ms = 20) => { await new Promise(resolve => { setTimeout(resolve, ms) }) }
@@ -33,6 +35,10 @@ async function until (is: () => boolean, what: string): Promise<void> {
 }
 /** What the process holds, of one kind. */
 const held = (kind: 'TCPSocketWrap' | 'Timeout') => process.getActiveResourcesInfo().filter(each => each === kind).length
+const openStreams = async () => {
+  await nextTurn(1100)
+  return Number(/edgeferry_open_streams (\d+)/.exec((await app.inject('/metrics')).body)?.[1])
+}
 
 /** Asks over a connection of its own; `said` is what came back so far. */
 function ask (method: string, path: string, prefer = ''): { socket: Socket, said: () => string } {
@@ -50,6 +56,49 @@ async function startLong (key: string): Promise<{ id: string, cancel: () => Prom
   while ((await app.inject(`/jobs/${id}`)).json().sentBytes === undefined) await nextTurn()
   return { id, async cancel () { await app.inject({ method: 'POST', url: `/jobs/${id}/cancel` }); remove() } }
 }
+
+t.test('streams on which nothing happens ask the database nothing, and closing them leaves nothing behind', async t => {
+  const sync = async (key: string) => (await app.inject({ method: 'POST', url: '/purge', payload: { urls: [`https://www.example.com/${key}`] } })).json().id as string
+  const id = await sync('warm-up')
+  await app.inject({ url: `/jobs/${id}`, headers: { prefer: 'wait=30' } })
+  const { store } = app.clients
+  await store.kysely.updateTable('jobs').set({ state: 'held', finished_at: null }).where('id', '=', id).execute()
+  const before = { sockets: held('TCPSocketWrap'), timers: held('Timeout') }
+
+  const streams = Array.from({ length: 500 }, (_, n) => ask('GET', n % 5 === 0 ? '/events/stream' : `/jobs/${id}/events`))
+  await until(() => streams.every(({ said }) => said().includes('event: held')), 'all are told of the present')
+  t.ok(held('Timeout') < before.timers + 20, 'they share their timers')
+  const from = statements.length
+  // A minute passes.
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  performance.now = () => now.call(performance) + 60_000
+  await until(() => streams.every(({ said }) => said().split(':\n\n').length > 2), 'all hear a comment')
+  await until(() => statements.slice(from).filter(isLook).length > 5, 'the one look goes on')
+  t.same(statements.slice(from).filter(isForSome), [])
+
+  for (const { socket } of streams) socket.resetAndDestroy()
+  await until(() => held('TCPSocketWrap') <= before.sockets, 'all connections are closed')
+  t.equal(await openStreams(), 0)
+  let looks: number
+  do {
+    looks = statements.filter(isLook).length
+    await nextTurn(500)
+  } while (statements.filter(isLook).length > looks)
+  t.pass('nobody looks any more')
+})
+
+t.test('who hangs up before the answer begins is no stream', async t => {
+  const before = held('TCPSocketWrap')
+  const long = await startLong('hang-up.bin')
+  for (const path of ['/events/stream', `/jobs/${long.id}/events`]) {
+    const hasty = Array.from({ length: 50 }, () => ask('GET', path))
+    await Promise.all(hasty.map(async ({ socket }) => { await new Promise(resolve => { socket.once('connect', () => { socket.end(() => { socket.destroy() }) }).once('close', resolve) }) }))
+  }
+  await long.cancel()
+  t.equal(await openStreams(), 0)
+  await until(() => held('TCPSocketWrap') <= before + 5, 'all connections are closed')
+})
 
 t.test('who waits and hangs up is forgotten at once, and who stays is answered without another question', async t => {
   const long = await startLong('waiting.bin')
