@@ -1,33 +1,58 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { makeCluster } from '../src/store/cluster.ts'
+import { setFlagsFromString } from 'node:v8'
+import { embedded } from '../src/store/embedded.ts'
+import { scratch } from './scratch.ts'
 
-const cache = fileURLToPath(new URL('../node_modules/.cache/edgeferry', import.meta.url))
+const root = new URL('../', import.meta.url)
+const cache = fileURLToPath(new URL('node_modules/.cache/edgeferry', root))
 
-/** An empty cluster as the installed PGlite makes it: seconds of work, so it is made once and kept. */
+/** Changes with all that a new database is made of: our tables, pg-boss's, PGlite's cluster. */
+function fingerprint (): string {
+  const hash = createHash('sha256')
+  const store = new URL('src/store/', root)
+  for (const name of readdirSync(store).sort()) hash.update(name).update(readFileSync(new URL(name, store)))
+  for (const name of ['@electric-sql/pglite', 'pg-boss', 'kysely']) hash.update(readFileSync(new URL(`node_modules/${name}/package.json`, root)))
+  return hash.digest('hex').slice(0, 16)
+}
+
+/** A database as its first start leaves it, with all tables and no row: seconds of work, so it is made once and kept. */
 async function template (): Promise<string> {
-  const { version } = JSON.parse(readFileSync(new URL('../node_modules/@electric-sql/pglite/package.json', import.meta.url), 'utf8')) as { version: string }
-  const dir = join(cache, `cluster-${version}`)
+  const dir = join(cache, `database-${fingerprint()}`)
   if (existsSync(dir)) return dir
   mkdirSync(cache, { recursive: true })
   const mine = mkdtempSync(join(cache, 'making-'))
-  await makeCluster(join(mine, 'cluster'))
+  const store = await embedded({ dir: mine, log: { info () {}, warn () {}, error () {} } })
+  await store.close()
   try {
-    renameSync(join(mine, 'cluster'), dir)
+    renameSync(join(mine, 'database'), dir)
   } catch (error) {
     // Another test file was quicker.
     if (!existsSync(dir)) throw error
   }
   rmSync(mine, { recursive: true })
+  // What was made of other versions serves nobody any more.
+  for (const name of readdirSync(cache)) if (/^(database|cluster)-/.test(name) && join(cache, name) !== dir) rmSync(join(cache, name), { recursive: true, force: true })
   return dir
 }
 
-/** A `DATA_DIR` that holds a new cluster, gone when the test is over. Ask for it before what uses it. */
-export async function makeDataDir (t: { teardown: (fn: () => void) => unknown }): Promise<string> {
-  const dir = mkdtempSync(join(tmpdir(), 'edgeferry-data-'))
+/**
+ * V8 optimises PGlite's parser of SQL right after each start: a second of work and 600 MB of memory, which only a
+ * process that runs many thousand statements earns back. This leaves it at the code it makes first.
+ */
+export const baselineOnly = ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering']
+
+/**
+ * A `DATA_DIR` that holds a new database, gone when the test is over. Ask for it before what uses it. A start from
+ * nothing is for the store's own tests. `busy`: so many statements follow that it pays to optimise.
+ */
+export async function makeDataDir (t: { teardown: (fn: () => void) => unknown }, { busy = false } = {}): Promise<string> {
+  if (!busy) for (const flag of baselineOnly) setFlagsFromString(flag)
+  const from = await template()
+  const dir = scratch('data')
   t.teardown(() => { rmSync(dir, { recursive: true, force: true }) })
-  cpSync(await template(), join(dir, 'database'), { recursive: true })
+  cpSync(from, join(dir, 'database'), { recursive: true })
   return dir
 }

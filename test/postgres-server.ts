@@ -1,9 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, rmSync, chownSync } from 'node:fs'
+import { chownSync, existsSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
+import { scratch } from './scratch.ts'
 
 /** A PostgreSQL of its own for one test file. */
 export interface PostgresServer { url: string, stop: () => Promise<void> }
@@ -39,7 +39,7 @@ export async function startPostgres (): Promise<PostgresServer | undefined> {
   }
   // PostgreSQL refuses to run as root.
   const user = process.getuid?.() === 0 ? { uid: Number(execFileSync('id', ['-u', 'postgres']).toString()), gid: Number(execFileSync('id', ['-g', 'postgres']).toString()) } : {}
-  const dir = mkdtempSync(join(tmpdir(), 'edgeferry-postgres-'))
+  const dir = scratch('postgres')
   if (user.uid !== undefined) chownSync(dir, user.uid, user.gid)
   const options = { ...user, stdio: 'ignore' as const, env: { ...process.env, NODE_OPTIONS: '' }, cwd: dir }
   execFileSync(join(bin, 'initdb'), ['-D', join(dir, 'data'), '-A', 'trust', '-U', 'postgres', '--no-sync'], options)

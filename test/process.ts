@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { EnvironmentSchema, secrets } from '../src/environment.ts'
+import { baselineOnly } from './data-dir.ts'
 
 /** A real process of the service, as an operator starts it. */
 export interface ServiceProcess {
@@ -20,8 +21,8 @@ export interface ServiceProcess {
  */
 export function startProcess (env: Record<string, string>, { covered = false, script = '../src/server.ts', before }: { covered?: boolean, script?: string, before?: URL } = {}): ServiceProcess {
   const ours = new Set([...Object.keys(EnvironmentSchema.properties), ...secrets.map(name => `${name}_FILE`)])
-  const inherited = Object.entries(process.env).filter(([name]) => !ours.has(name) && !name.startsWith('AWS_'))
-  const child = spawn(process.execPath, [...(covered ? process.execArgv : []), ...(before === undefined ? [] : ['--import', before.href]), fileURLToPath(new URL(script, import.meta.url))], {
+  const inherited = Object.entries(process.env).filter(([name]) => !ours.has(name) && !name.startsWith('AWS_') && (covered || name !== 'NODE_OPTIONS'))
+  const child = spawn(process.execPath, [...baselineOnly, ...(covered ? process.execArgv : []), ...(before === undefined ? [] : ['--import', before.href]), fileURLToPath(new URL(script, import.meta.url))], {
     env: { ...Object.fromEntries(inherited), PORT: '0', LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })

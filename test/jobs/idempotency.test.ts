@@ -21,7 +21,7 @@ async function start (t: Test, changes: Record<string, string>, options: AppOpti
 
 t.test('a repeated request has the same job, and another request needs another key', async t => {
   let now = new Date()
-  const { app, call, count } = await start(t, { DATA_DIR: await makeDataDir(t) }, { now: () => now })
+  const { app, call, count } = await start(t, { DATA_DIR: await makeDataDir(t, { busy: true }) }, { now: () => now })
   const first = await call('k1')
   t.equal(first.status, 202)
   t.match(await call('k1'), { status: 202, id: first.id, location: `/jobs/${first.id}` })
@@ -79,7 +79,7 @@ t.test('a process killed between the store and the answer has not stored twice w
     NS_KEY: 'a-key-for-tests',
     NS_CP: '123456',
     PURGE_BY: 'none',
-    DATA_DIR: await makeDataDir(t)
+    DATA_DIR: await makeDataDir(t, { busy: true })
   }
   const keys = Array.from({ length: 150 }, (_, n) => `key-${n}`)
   const send = async (origin: string, key: string) => {

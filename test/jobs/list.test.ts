@@ -5,7 +5,7 @@ import { embedded } from '../../src/store/embedded.ts'
 import { makeDataDir } from '../data-dir.ts'
 
 t.test('with 200,000 jobs no list scans the table', async t => {
-  const dir = await makeDataDir(t)
+  const dir = await makeDataDir(t, { busy: true })
   const store = await embedded({ dir, log: { info () {}, warn () {}, error () {} } })
   t.teardown(async () => { await store.close() })
   await sql`

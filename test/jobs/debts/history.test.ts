@@ -4,7 +4,7 @@ import { dropOldPurges, selectPurges, type PurgeFilter } from '../../../src/jobs
 import { embedded } from '../../../src/store/embedded.ts'
 import { makeDataDir } from '../../data-dir.ts'
 
-const store = await embedded({ dir: await makeDataDir(t), log: { info () {}, warn () {}, error () {} } })
+const store = await embedded({ dir: await makeDataDir(t, { busy: true }), log: { info () {}, warn () {}, error () {} } })
 t.teardown(async () => { await store.close() })
 
 /** A UUIDv7 of a second of 2026, made by the database. */
