@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { setFlagsFromString } from 'node:v8'
-import { embedded } from '../src/store/embedded.ts'
+import { stayAtBaseline } from './baseline.ts'
 import { scratch } from './scratch.ts'
 
 const root = new URL('../', import.meta.url)
@@ -24,6 +23,8 @@ async function template (): Promise<string> {
   if (existsSync(dir)) return dir
   mkdirSync(cache, { recursive: true })
   const mine = mkdtempSync(join(cache, 'making-'))
+  // Whom a copy serves need not load what makes it.
+  const { embedded } = await import('../src/store/embedded.ts')
   const store = await embedded({ dir: mine, log: { info () {}, warn () {}, error () {} } })
   await store.close()
   try {
@@ -39,17 +40,11 @@ async function template (): Promise<string> {
 }
 
 /**
- * V8 optimises PGlite's parser of SQL right after each start: a second of work and 600 MB of memory, which only a
- * process that runs many thousand statements earns back. This leaves it at the code it makes first.
- */
-export const baselineOnly = ['--no-wasm-tier-up', '--no-wasm-dynamic-tiering']
-
-/**
  * A `DATA_DIR` that holds a new database, gone when the test is over. Ask for it before what uses it. A start from
  * nothing is for the store's own tests. `busy`: so many statements follow that it pays to optimise.
  */
 export async function makeDataDir (t: { teardown: (fn: () => void) => unknown }, { busy = false } = {}): Promise<string> {
-  if (!busy) for (const flag of baselineOnly) setFlagsFromString(flag)
+  if (!busy) stayAtBaseline()
   const from = await template()
   const dir = scratch('data')
   t.teardown(() => { rmSync(dir, { recursive: true, force: true }) })

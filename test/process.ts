@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvironmentSchema, secrets } from '../src/environment.ts'
-import { baselineOnly } from './data-dir.ts'
+import { baselineFlags } from './baseline.ts'
 
 /** A real process of the service, as an operator starts it. */
 export interface ServiceProcess {
@@ -15,15 +16,27 @@ export interface ServiceProcess {
 }
 
 /**
- * Starts the service with this environment alone: variables of ours that the shell happens to have are left out. Tap's
- * loader and coverage follow into it only where asked for: they cost a start again, and what is killed reports nothing.
+ * What a child process has from us: no variable of the service that the shell happens to have, tap's hooks only where
+ * coverage is measured, for they cost half of a start again, and the cache of compiled code, wherever it runs.
+ */
+export function inherited (): Record<string, string> {
+  const ours = new Set([...Object.keys(EnvironmentSchema.properties), ...secrets.map(name => `${name}_FILE`)])
+  const { NODE_OPTIONS: hooks = '', NODE_COMPILE_CACHE: cache = '', ...others } = process.env as Record<string, string>
+  return {
+    ...Object.fromEntries(Object.entries(others).filter(([name]) => !ours.has(name) && !name.startsWith('AWS_'))),
+    ...(others['_TAPJS_PROCESSINFO_COVERAGE_'] === '1' ? { NODE_OPTIONS: hooks } : {}),
+    ...(cache === '' ? {} : { NODE_COMPILE_CACHE: resolve(cache) })
+  }
+}
+
+/**
+ * Starts the service with this environment alone. Tap's loader follows into it only where asked for: it costs time, and
+ * what is killed reports no coverage.
  * `before` is a module that runs first.
  */
 export function startProcess (env: Record<string, string>, { covered = false, script = '../src/server.ts', before }: { covered?: boolean, script?: string, before?: URL } = {}): ServiceProcess {
-  const ours = new Set([...Object.keys(EnvironmentSchema.properties), ...secrets.map(name => `${name}_FILE`)])
-  const inherited = Object.entries(process.env).filter(([name]) => !ours.has(name) && !name.startsWith('AWS_') && (covered || name !== 'NODE_OPTIONS'))
-  const child = spawn(process.execPath, [...baselineOnly, ...(covered ? process.execArgv : []), ...(before === undefined ? [] : ['--import', before.href]), fileURLToPath(new URL(script, import.meta.url))], {
-    env: { ...Object.fromEntries(inherited), PORT: '0', LOG_LEVEL: 'info', ...env },
+  const child = spawn(process.execPath, [...baselineFlags, ...(covered ? process.execArgv : []), ...(before === undefined ? [] : ['--import', before.href]), fileURLToPath(new URL(script, import.meta.url))], {
+    env: { ...inherited(), PORT: '0', LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let text = ''

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
@@ -8,11 +7,15 @@ import t, { type Test } from 'tap'
 import { embedded } from '../../src/store/embedded.ts'
 import { postgres } from '../../src/store/postgres.ts'
 import type { Store, Tx } from '../../src/store/store.ts'
+import { baselineFlags, stayAtBaseline } from '../baseline.ts'
 import { makeDataDir } from '../data-dir.ts'
 import { startPostgres } from '../postgres-server.ts'
+import { inherited } from '../process.ts'
+import { scratch } from '../scratch.ts'
 
 const log = { info () {}, warn () {}, error () {} }
-const dir = mkdtempSync(join(tmpdir(), 'edgeferry-store-'))
+stayAtBaseline()
+const dir = scratch('store')
 t.teardown(() => { rmSync(dir, { recursive: true }) })
 
 const pause = (name: string) => ({ name, reason: 'r', since: new Date(0), next_probe_at: new Date(0) })
@@ -169,7 +172,7 @@ t.test('kill -9 frees the folder and loses nothing that was acknowledged', async
   const killed = await makeDataDir(t)
   const acknowledged: string[] = []
   for (const round of ['a', 'b']) {
-    const child = spawn(process.execPath, [...process.execArgv, writer, killed, round], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [...baselineFlags, writer, killed, round], { env: inherited(), stdio: ['ignore', 'pipe', 'inherit'] })
     let text = ''
     await new Promise<void>(resolve => {
       child.stdout.on('data', chunk => {
