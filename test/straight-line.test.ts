@@ -54,7 +54,7 @@ t.test('bytes that are there already are not uploaded again, but purged all the 
 })
 
 t.test('no purge goes out for a target that stored other bytes, lost them, or shows nothing', async t => {
-  for (const kind of ['corrupt-store', 'lose-upload', 'missing-stat']) {
+  await Promise.all(['corrupt-store', 'lose-upload', 'missing-stat'].map(async kind => {
     const key = `${kind}.txt`
     await s3.put(bucket, key, 'the right bytes')
     const remove = netstorage.faults.add({ kind, match: { action: kind === 'missing-stat' ? 'stat' : 'upload', path: `/123456/${key}` } })
@@ -64,7 +64,7 @@ t.test('no purge goes out for a target that stored other bytes, lost them, or sh
     const answer = await app.inject({ url: `/jobs/${id}`, headers: { prefer: 'wait=30' } })
     t.match(answer.json(), { state: 'succeeded', error: undefined })
     t.match(seen(key).slice(-3), ['upload 200', 'stat 200', 'purge 201'])
-  }
+  }))
 })
 
 t.test('an upload owes its purge until the object is purged', async t => {

@@ -8,6 +8,11 @@ t.test('with 200,000 jobs no list scans the table', async t => {
   const dir = await makeDataDir(t, { busy: true })
   const store = await embedded({ dir, log: { info () {}, warn () {}, error () {} } })
   t.teardown(async () => { await store.close() })
+  // Filled before they are made, as a restore does it, the same indexes cost a third less.
+  const { rows: indexes } = await sql<{ name: string, definition: string }>`
+    select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as definition from pg_index where indrelid = 'jobs'::regclass and not indisprimary`.execute(store.kysely)
+  t.not(indexes.length, 0)
+  for (const { name } of indexes) await sql.raw(`drop index ${name}`).execute(store.kysely)
   await sql`
     insert into jobs (id, kind, state, bucket, key, lane, request, source, labels, timeline, created_at)
     select (regexp_replace(lpad(to_hex((extract(epoch from '2026-01-01'::timestamptz + n * interval '1 second') * 1000)::bigint), 12, '0'), '^(.{8})(.{4})$', '\\1-\\2') || '-7000-8000-000000000000')::uuid,
@@ -16,6 +21,7 @@ t.test('with 200,000 jobs no list scans the table', async t => {
       'bucket-' || n % 3, 'folder-' || n % 200 || '/' || n || '.css', 'default/1/' || n,
       '{}', '{"type": "rest"}', array['label-' || n % 500], '[]', '2026-01-01'::timestamptz + n * interval '1 second'
     from generate_series(1, 200000) as n`.execute(store.kysely)
+  for (const { definition } of indexes) await sql.raw(definition).execute(store.kysely)
   await sql`vacuum analyze jobs`.execute(store.kysely)
   const cases: Array<[string, Partial<JobFilter>, number]> = [
     ['nothing', {}, 50],
