@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { embedded as Embedded } from '../src/store/embedded.ts'
 import { stayAtBaseline } from './baseline.ts'
 import { scratch } from './scratch.ts'
 
@@ -17,26 +18,37 @@ function fingerprint (): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-/** A database as its first start leaves it, with all tables and no row: seconds of work, so it is made once and kept. */
+/**
+ * A database as its first start leaves it, with all tables and no row: seconds of work, so it is made once and kept.
+ * Test files that want it meanwhile wait: to make it in each would keep all of them from it longer.
+ */
 async function template (): Promise<string> {
   const dir = join(cache, `database-${fingerprint()}`)
   if (existsSync(dir)) return dir
   mkdirSync(cache, { recursive: true })
-  const mine = mkdtempSync(join(cache, 'making-'))
   // Whom a copy serves need not load what makes it.
-  const { embedded } = await import('../src/store/embedded.ts')
-  const store = await embedded({ dir: mine, log: { info () {}, warn () {}, error () {} } })
-  await store.close()
-  try {
-    renameSync(join(mine, 'database'), dir)
-  } catch (error) {
-    // Another test file was quicker.
-    if (!existsSync(dir)) throw error
+  const [{ embedded }, { lockFolder }] = await Promise.all([import('../src/store/embedded.ts'), import('../src/store/lock.ts')])
+  for (;;) {
+    try {
+      const unlock = lockFolder(dir)
+      if (!existsSync(dir)) await make(dir, embedded)
+      unlock()
+      return dir
+    } catch (error) {
+      if (!/in use by another process/.test((error as Error).message)) throw error
+      await new Promise(resolve => { setTimeout(resolve, 50) })
+    }
   }
-  rmSync(mine, { recursive: true })
-  // What was made of other versions serves nobody any more.
-  for (const name of readdirSync(cache)) if (/^(database|cluster)-/.test(name) && join(cache, name) !== dir) rmSync(join(cache, name), { recursive: true, force: true })
-  return dir
+}
+
+async function make (dir: string, embedded: typeof Embedded): Promise<void> {
+  // What was made of other versions, or only half, serves nobody any more.
+  for (const name of readdirSync(cache)) if (join(cache, name) !== `${dir}.lock`) rmSync(join(cache, name), { recursive: true, force: true })
+  const aside = mkdtempSync(`${dir}.making-`)
+  const store = await embedded({ dir: aside, log: { info () {}, warn () {}, error () {} } })
+  await store.close()
+  renameSync(join(aside, 'database'), dir)
+  rmSync(aside, { recursive: true })
 }
 
 /**
