@@ -12,9 +12,15 @@ const target = 'default'
 const store = await embedded({ dir: await makeDataDir(t), log })
 t.teardown(async () => { await store.close() })
 await openQueues(store, [target])
-/** As if what waits had waited for an hour. */
-const age = async () => { await sql`update pgboss.job set created_on = created_on - interval '1 hour'`.execute(store.kysely) }
-const wake = async (...lanes: string[]) => await store.boss.insert(queueOf(target), lanes.map(lane => ({ singletonKey: lane, data: { lane } })))
+const wakeUps = (lanes: string[]) => lanes.map(lane => ({ singletonKey: lane, data: { lane } }))
+const wake = async (...lanes: string[]) => await store.boss.insert(queueOf(target), wakeUps(lanes))
+/** As if they had waited for an hour: nobody may see them newer. */
+const wakeLongAgo = async (...lanes: string[]) => {
+  await store.withTx(async tx => {
+    await store.boss.insert(queueOf(target), wakeUps(lanes), { db: tx.db })
+    await sql`update pgboss.job set created_on = created_on - interval '1 hour' where singleton_key = any(${lanes}::text[])`.execute(tx.kysely)
+  })
+}
 
 /** A dispatcher whose runs end when the test says so. */
 async function start (t: { teardown: (fn: () => Promise<void>) => void }, more: Partial<DispatcherOptions> = {}) {
@@ -75,8 +81,7 @@ t.test('what a crash left behind is run again at once, not after its heartbeat',
 t.test('no more runs at once than are allowed, and none for a paused target', async t => {
   let paused = true
   const { dispatcher, ran, end, running } = await start(t, { concurrency: 2, isPaused: () => paused })
-  await wake('one', 'two', 'three')
-  await age()
+  await wakeLongAgo('one', 'two', 'three')
   await new Promise(resolve => { setImmediate(resolve) })
   t.same(ran, [])
   paused = false
@@ -92,8 +97,7 @@ t.test('what has just changed overtakes a backlog', async t => {
   const { ran, running } = await start(t, { concurrency: 1 })
   await wake('large')
   await running('large')
-  await wake('old-1', 'old-2', 'old-3')
-  await age()
+  await wakeLongAgo('old-1', 'old-2', 'old-3')
   await wake('fresh')
   await running('fresh')
   t.same(ran, ['large', 'fresh'])
@@ -104,8 +108,7 @@ t.test('what was found too large for that comes next in the ordinary way', async
   const { ran, end, running } = await start(t, { concurrency: 1 })
   await wake('busy-1')
   await running('busy-1')
-  await wake('waiting')
-  await age()
+  await wakeLongAgo('waiting')
   await store.boss.insert(queueOf(target), [{ singletonKey: 'too-large', data: { lane: 'too-large' }, priority: largePriority }])
   end('busy-1')
   await running('too-large')
