@@ -4,7 +4,7 @@ import { actionHeader, encodePath, sign } from './auth.ts'
 import { createClock } from './clock.ts'
 import { describe, refusal, retryAfter, type Attempt } from './refusal.ts'
 import { dirResume, listResume, parsePage, type Entry } from './response.ts'
-import { createTransport, type Answer, type Exchange } from './transport.ts'
+import { ConnectionGone, createTransport, type Answer, type Exchange } from './transport.ts'
 import { sendBody } from './upload.ts'
 
 export interface NetStorageOptions {
@@ -45,13 +45,18 @@ export interface Upload extends Place {
   onProgress?: (sentBytes: number) => void
 }
 
+export interface Deletion extends Place {
+  /** Called when its turn has come, right before it leaves; what it throws keeps it back. */
+  beforeSend?: () => void
+}
+
 export interface NetStorageClient {
   /** Stores an object. Acknowledged is not verified: ask `stat`. Whatever fails, the object of before stays. */
   upload: (upload: Upload) => Promise<{ md5: string }>
   /** What is at a place; undefined if nothing is. */
   stat: (place: Place) => Promise<Entry | undefined>
   /** Deletes a file. */
-  delete: (place: Place) => Promise<'deleted' | 'absent'>
+  delete: (deletion: Deletion) => Promise<'deleted' | 'absent'>
   /** The direct children of a directory, in byte order. */
   dir: (place: Place) => AsyncGenerator<Entry>
   /** All that lies below a directory, by its path below the CP code, in byte order. */
@@ -81,9 +86,25 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
   })
   const headersFor = (wirePath: string, action: string) => sign({ keyName, key, wirePath, action, nowSeconds: clock.seconds(), uniqueId: uniqueId() })
 
-  /** One exchange, signed now and counted. */
-  async function send (attempt: Attempt, action: string, exchange: Partial<Exchange>): Promise<{ answer: Answer, usedOffset: number }> {
+  /**
+   * One exchange. Connections that were kept may all be gone: the next is tried, a new one at last. That does no harm,
+   * because without a body there are only questions and deletes; and each try is one of its own to all who count,
+   * permit or refuse repeats.
+   */
+  async function send (attempt: Attempt, action: string, exchange: Partial<Exchange>, beforeSend?: () => void): Promise<{ answer: Answer, usedOffset: number }> {
+    for (;;) {
+      try {
+        return await sendOnce(attempt, action, exchange, beforeSend)
+      } catch (error) {
+        if (!(error instanceof ConnectionGone)) throw error
+      }
+    }
+  }
+
+  /** Signed when it leaves, and counted. */
+  async function sendOnce (attempt: Attempt, action: string, exchange: Partial<Exchange>, beforeSend: () => void = () => {}): Promise<{ answer: Answer, usedOffset: number }> {
     await admit?.(kindOf(attempt.action), exchange.signal)
+    beforeSend()
     const startedAt = performance.now()
     const usedOffset = clock.offset()
     let status = 0
@@ -103,13 +124,13 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
   }
 
   /** The one door for every action: what it returns was accepted. A refusal that our clock explains is asked again, once. */
-  async function call (attempt: Attempt, params: Record<string, string | number | Uint8Array | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean): Promise<Answer> {
+  async function call (attempt: Attempt, params: Record<string, string | number | Uint8Array | undefined>, exchange: Partial<Exchange>, accept: (status: number) => boolean, beforeSend?: () => void): Promise<Answer> {
     const action = actionHeader({ action: attempt.action, ...params })
-    let { answer, usedOffset } = await send(attempt, action, exchange)
+    let { answer, usedOffset } = await send(attempt, action, exchange, beforeSend)
     if (answer.status === 403 && clock.correct({ date: answer.headers.date, receivedAt: answer.receivedAt }, usedOffset)) {
       // A body that was read cannot be sent again from here.
       if (exchange.send !== undefined) throw new AppError('netstorage_unavailable', `NetStorage refused the time of ${describe(attempt)}; it will be tried again, signed ${clock.offset()} s from this machine's clock.`)
-      answer = (await send(attempt, action, exchange)).answer
+      answer = (await send(attempt, action, exchange, beforeSend)).answer
     }
     if (accept(answer.status) && !(answer.early && exchange.send !== undefined)) return answer
     throw refusal(attempt, answer.status, retryAfter(answer.headers['retry-after'], now()))
@@ -165,7 +186,7 @@ export function createNetStorageClient (options: NetStorageOptions): NetStorageC
 
     async delete (place) {
       const answer = await call(attemptOf('delete', place.cpCode, wire(place)), {}, { method: 'PUT', signal: place.signal, headers: { 'Content-Length': '0' } },
-        status => success(status) || status === 404)
+        status => success(status) || status === 404, place.beforeSend)
       return answer.status === 404 ? 'absent' : 'deleted'
     },
 

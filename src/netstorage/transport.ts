@@ -37,6 +37,9 @@ export interface Answer {
   early: boolean
 }
 
+/** A kept connection was gone before an answer began: whoever asked may ask again, anew. */
+export class ConnectionGone extends AppError {}
+
 const largestAnswerBytes = 64 * 1024 * 1024
 
 const unreachedAdvice = ' Check the host name of the target (NS_HOSTNAME) and the network.'
@@ -49,9 +52,8 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
   const request = secure ? httpsRequest : httpRequest
   const server = { agent, hostname: origin.hostname.replace(/^\[|\]$/g, ''), port: origin.port }
 
-  /** Throws `netstorage_silent` or `netstorage_unavailable`, the signal's reason, or what `send` threw. */
-  async function exchange (asked: Exchange): Promise<Answer> {
-    const { method, wirePath, headers, what, signal, send } = asked
+  /** Throws `netstorage_silent` or `netstorage_unavailable`, the latter as ConnectionGone where it may be no fault; the signal's reason; or what `send` threw. */
+  async function exchange ({ method, wirePath, headers, what, signal, send }: Exchange): Promise<Answer> {
     signal?.throwIfAborted()
     return await new Promise<Answer>((resolve, reject) => {
       const outgoing = request({ ...server, method, path: wirePath, headers: { 'Accept-Encoding': 'identity', ...headers } })
@@ -74,23 +76,18 @@ export function createTransport ({ hostname, connectTimeoutMs, stallTimeoutMs, m
       const silent = (ms: number, doing: string, advice = ''): void => { fail(new AppError('netstorage_silent', `NetStorage did not ${doing} for ${ms / 1000} s during ${what}; it will be tried again.${advice}`)) }
       const broke = (error: NodeJS.ErrnoException): void => {
         const unreached = error.syscall === 'connect' || error.syscall === 'getaddrinfo'
+        // Closed by the other side, it seems, just as we used it. Bodies are not sent twice from here.
+        const Failure = outgoing.reusedSocket && send === undefined && !answered ? ConnectionGone : AppError
         const happened = unreached ? `NetStorage could not be reached for ${what}` : `The connection to NetStorage broke during ${what}`
         // Where an address has several forms, none of which answers, the message is empty.
-        fail(new AppError('netstorage_unavailable', `${happened} (${error.message === '' ? error.code : error.message}); it will be tried again.${unreached ? unreachedAdvice : ''}`, { cause: error }))
+        fail(new Failure('netstorage_unavailable', `${happened} (${error.message === '' ? error.code : error.message}); it will be tried again.${unreached ? unreachedAdvice : ''}`, { cause: error }))
       }
       const watch = (socket: Socket): void => {
         stopWatch()
         stopWatch = watchSilence(outgoing, socket, stallTimeoutMs, () => { silent(stallTimeoutMs, 'move a byte') })
       }
       signal?.addEventListener('abort', onAbort, { once: true })
-      outgoing.on('error', error => {
-        // A kept connection may have been closed by the other side just as we used it, and others with it: the next is
-        // tried, a new one at last. That does no harm: without a body there are only questions and deletes.
-        if (outgoing.reusedSocket && send === undefined && !answered && !finished) {
-          end()
-          exchange(asked).then(resolve, reject)
-        } else broke(error)
-      })
+      outgoing.on('error', broke)
       outgoing.on('socket', socket => {
         if (!socket.connecting) return watch(socket)
         const deadline = setTimeout(() => { silent(connectTimeoutMs, 'accept a connection', unreachedAdvice) }, connectTimeoutMs)

@@ -86,6 +86,29 @@ t.test('a kept connection that the other side has closed is replaced, for a ques
   t.equal(asked.length, 2)
 })
 
+t.test('what is asked again on a new connection is a request of its own: with its permit and its signature', async t => {
+  let permits = 0
+  const { client, seen } = await scripted(t, [answer(404), reset, answer(404)], { admit: async () => { permits++ } })
+  await client.stat(at)
+  await client.stat(at)
+  t.equal(seen.length, 3)
+  t.equal(permits, 3)
+  t.equal(new Set(seen.map(each => each.headers['x-akamai-acs-auth-data'])).size, 3, 'a server that refuses repeats refuses none of them')
+})
+
+t.test('a delete is asked right before it leaves whether it still may, each time', async t => {
+  const steps: string[] = []
+  const { client, seen } = await scripted(t, [answer(404), reset], { admit: async () => { steps.push('admitted') } })
+  await client.stat(at)
+  const beforeSend = (): void => {
+    steps.push('asked')
+    if (steps.length > 3) throw new Error('no more')
+  }
+  await t.rejects(client.delete({ ...at, beforeSend }), { message: 'no more' })
+  t.same(steps, ['admitted', 'admitted', 'asked', 'admitted', 'asked'])
+  t.equal(seen.length, 2)
+})
+
 t.test('a connection is kept from one request to the next', async t => {
   const { client, connections } = await scripted(t, [])
   for (let times = 0; times < 5; times++) await client.stat(at)

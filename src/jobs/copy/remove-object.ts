@@ -18,8 +18,8 @@ export async function removeObject ({ work, rule, netstorage, ledger, lease, tak
   } else if (work.deleteByEvents && !await takeDelete()) {
     throw new Held('delete_limit', `S3 holds no ${key}, but events have caused as many deletes within a minute as DELETE_LIMIT_PER_MINUTE allows: nothing is deleted until the job is released.`)
   }
-  lease.check()
-  const found = await netstorage.delete({ cpCode, path, signal })
+  // Its turn may take its time, and a worker that was frozen meanwhile must not delete what others have put there since.
+  const found = await netstorage.delete({ cpCode, path, signal, beforeSend: () => { lease.check() } })
   if (found === 'absent' && ledger?.present !== true) return { outcome: 'unchanged', present: false, detail: 'gone from S3, and NetStorage holds nothing there', ...mtime }
   return { outcome: 'deleted', present: false, ...mtime }
 }

@@ -1,5 +1,7 @@
 import t from 'tap'
+import { syntheticHashes } from '../../../sandbox/s3/synthetic.ts'
 import { PutOff } from '../../../src/jobs/copy/copy-object.ts'
+import { createNetStorageClient } from '../../../src/netstorage/client.ts'
 import { bucket, startWorkbench } from './workbench.ts'
 
 const { s3, netstorage, rule, copy, put, lies, stored, asked, read, at } = await startWorkbench(t)
@@ -72,6 +74,21 @@ t.test('a path that was written just now waits, but not for bytes that lie there
   put('rewrite', { seed: 3, sizeBytes, etag: 'md5' })
   const ahead = await copy('rewrite', { minRewriteMs: 60_000, now: () => new Date(Date.now() - 3_600_000) }).catch((error: unknown) => error) as PutOff
   t.equal(ahead.waitMs, 60_000, 'a clock that is off costs no more than that')
+})
+
+t.test('a delete whose turn comes when its lease is over does not happen', async t => {
+  put('frozen', { seed: 1, sizeBytes, etag: 'md5' })
+  await copy('frozen')
+  await s3.delete(bucket, 'frozen')
+  let over = false
+  const waits = createNetStorageClient({ hostname: netstorage.origin, keyName: 'upload', key: 'a-key', admit: async kind => { over ||= kind === 'write' } })
+  t.teardown(() => { waits.close() })
+  const lease = {
+    signal: new AbortController().signal,
+    check () { if (over) throw new Error('another worker has it now') }
+  }
+  await t.rejects(copy('frozen', { work: { onMissing: 'delete' }, netstorage: waits, lease }), { message: 'another worker has it now' })
+  t.equal(stored('frozen')?.md5, syntheticHashes(1, sizeBytes).md5)
 })
 
 t.test('an express slot takes small objects only', async t => {
