@@ -1,8 +1,9 @@
+import { sql } from 'kysely'
 import t from 'tap'
 import { createBudget } from '../../src/budgets/budget.ts'
 import { createBudgets } from '../../src/budgets/budgets.ts'
 import { topOf } from '../../src/budgets/rate.ts'
-import { hand, turnsInDatabase, turnsInMemory, type TakeTurns } from '../../src/budgets/turns.ts'
+import { createOffset, hand, turnsInDatabase, turnsInMemory, type TakeTurns } from '../../src/budgets/turns.ts'
 import { embedded } from '../../src/store/embedded.ts'
 import { postgres } from '../../src/store/postgres.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -43,6 +44,36 @@ t.test('all replicas together keep the ceiling in any second, and use it', async
   t.ok(crowdest(moments) <= ceiling, `${crowdest(moments)} in a second`)
   const { per_second: perSecond } = await first.kysely.selectFrom('budgets').selectAll().where('name', '=', 'shared write').executeTakeFirstOrThrow()
   t.ok(perSecond > topOf(ceiling) * 0.4, 'what one has learned is known to all')
+})
+
+t.test('the time that a database takes is not waited for a second time, and no turn is taken for it', async t => {
+  const slow: Pick<Store, 'withTx'> = {
+    withTx: async fn => await first.withTx(async tx => {
+      const result = await fn(tx)
+      await sql`select pg_sleep(0.05)`.execute(tx.kysely)
+      return result
+    })
+  }
+  const takeTurns = turnsInDatabase(slow, 'slow write', 1000)
+  const none = { fine: 0, busy: 0, broken: 0 }
+  const late = await takeTurns(1, none)
+  t.ok(late.waitMs <= -50, 'the turn was there when the database looked')
+  await takeTurns(1, none)
+  const { next_at: nextAt, used_at: usedAt } = await first.kysely.selectFrom('budgets').selectAll().where('name', '=', 'slow write').executeTakeFirstOrThrow()
+  t.ok(nextAt - usedAt >= 50, 'the next one is taken for when it will be here')
+})
+
+t.test('the clock of a database is read by the answer that came most quickly, of late', t => {
+  let now = 1000
+  const offsetOf = createOffset(() => now)
+  t.equal(offsetOf(0), 1000)
+  now = 1100
+  t.equal(offsetOf(150), 950, 'this one came sooner')
+  now = 1300
+  t.equal(offsetOf(200), 950, 'this one took its time')
+  now = 11_200
+  t.equal(offsetOf(10_000), 1100, 'clocks may drift')
+  t.end()
 })
 
 t.test('one process alone needs no database for it', async t => {
