@@ -159,9 +159,11 @@ async function isThere ({ work, netstorage, ledger, lease: { signal } }: Copy, {
   return seen?.type === 'file' && seen.sizeBytes === ledger.size_bytes && seen.md5 === ledger.md5
 }
 
-/** Throws PutOff where an upload must wait: for the replicas to settle after the last one, or for a slot that takes large objects. */
+/** Throws PutOff where an upload must wait: for the replicas to settle after the last one or a delete, or for a slot that takes large objects. */
 function checkTime ({ ledger, minRewriteMs, isExpress, now }: Copy, { sizeBytes }: S3Body): void {
-  const waitMs = ledger?.present === true ? Math.min(minRewriteMs, ledger.committed_at.getTime() + minRewriteMs - now().getTime()) : 0
+  // A delete in between brings two uploads no further apart; a first one that nobody saw arrive has no time yet.
+  const isKnown = ledger !== undefined && (ledger.present || !ledger.pending)
+  const waitMs = isKnown ? Math.min(minRewriteMs, ledger.committed_at.getTime() + minRewriteMs - now().getTime()) : 0
   if (waitMs > 0) throw new PutOff(`the last upload to this path was less than ${minRewriteMs / 1000} s ago`, { waitMs })
   if (isExpress && sizeBytes > expressBytes) throw new PutOff('too large for an express slot', { priority: largePriority })
 }

@@ -76,6 +76,16 @@ t.test('a path that was written just now waits, but not for bytes that lie there
   t.equal(ahead.waitMs, 60_000, 'a clock that is off costs no more than that')
 })
 
+t.test('nor does a delete in between let two uploads of a path follow at once', async t => {
+  put('again', { seed: 1, sizeBytes, etag: 'md5' })
+  await copy('again', { minRewriteMs: 60_000 })
+  await s3.delete(bucket, 'again')
+  t.match(await copy('again', { minRewriteMs: 60_000, work: { onMissing: 'delete' } }), { outcome: 'deleted' }, 'which itself need not wait')
+  put('again', { seed: 2, sizeBytes, etag: 'md5' })
+  await t.rejects(copy('again', { minRewriteMs: 60_000 }), PutOff)
+  t.match(await copy('again', { minRewriteMs: 60_000, now: () => new Date(Date.now() + 61_000) }), { outcome: 'uploaded' })
+})
+
 t.test('a delete whose turn comes when its lease is over does not happen', async t => {
   put('frozen', { seed: 1, sizeBytes, etag: 'md5' })
   await copy('frozen')

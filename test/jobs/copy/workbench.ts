@@ -59,6 +59,7 @@ export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) =
         ...rest
       })
       if (done.outcome === 'uploaded') mark({ present: true, pending: false, committed_at: new Date(), etag: done.etag as string, size_bytes: done.sizeBytes as number, md5: done.md5 as string, mtime: done.mtime as number })
+      if (done.outcome === 'deleted') mark({ present: false, pending: false, committed_at: new Date() })
       return done
     } catch (error) {
       if (mtime > 0) mark({ pending: true, mtime })
