@@ -52,6 +52,8 @@ export function toS3Error (error: unknown, attempt: S3Attempt): AppError {
   const answered = `S3 answered ${status} ${name} to ${what}${words}.`
 
   if (status === 0 && !forbidden.has(name)) return toSilence(fault, what, cause)
+  // An answer that broke off says nothing, whatever its status: the reason may have stood in the rest.
+  if (code === 'ECONNRESET') return new AppError('s3_unavailable', `The connection to S3 broke within its answer (${status}) to ${what}. It will be tried again.`, { cause })
   const verdict = readVerdict(fault, attempt)
   if (verdict !== undefined) return new AppError(verdict[0], `${answered} ${verdict[1]}`, { cause })
   if (forbidden.has(name) || status === 401 || status === 403) {

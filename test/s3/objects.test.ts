@@ -149,6 +149,13 @@ t.test('refusals of S3 keep their meaning over the wire, and no credentials', as
   }
 })
 
+t.test('a refusal that breaks off is none', async (t) => {
+  for (const status of [404, 403, 400]) {
+    follow({ status, headers: { 'content-type': 'application/xml', 'content-length': '1000' }, body: '<Error><Code>NoSuchKey</Code>', then: 'reset' })
+    await t.rejects(objects.open(ref('a')), { code: 's3_unavailable', retryable: true, message: `The connection to S3 broke within its answer (${status}) to GetObject of s3://assets/a.` })
+  }
+})
+
 t.test('an answer that no S3 would give is refused', async (t) => {
   follow({ status: 200, body: '<html>' }, { status: 200 }, { status: 200, body: '<html>' })
   await t.rejects(objects.open(ref('a')), { code: 's3_refused', message: /GetObject of s3:\/\/assets\/a lacks ETag/ })

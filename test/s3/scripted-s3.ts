@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 export type Act =
   /** Passes the answer on up to this byte of its body, then resets the connection, not before `when`, or falls silent. */
   | { after: number, then: 'reset' | 'silence', when?: Promise<void> }
-  /** Answers itself. */
-  | { status: number, headers?: Record<string, string>, body?: string }
+  /** Answers itself; with `then`, the connection breaks where the body ends. */
+  | { status: number, headers?: Record<string, string>, body?: string, then?: 'reset' }
   /** Passes the request on without these headers. */
   | { without: string[] }
   | 'silence' | 'reset' | 'pass'
@@ -31,8 +31,11 @@ export async function startScriptedS3 (upstream: string): Promise<ScriptedS3> {
     const act = script.shift() ?? 'pass'
     if (act === 'silence') return
     if (act === 'reset') incoming.socket.resetAndDestroy()
-    else if (typeof act === 'object' && 'status' in act) response.writeHead(act.status, act.headers).end(act.body)
-    else forward(upstream, incoming, response, act)
+    else if (typeof act === 'object' && 'status' in act) {
+      response.writeHead(act.status, act.headers)
+      if (act.then === 'reset') response.write(act.body ?? '', () => { incoming.socket.destroy() })
+      else response.end(act.body)
+    } else forward(upstream, incoming, response, act)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
