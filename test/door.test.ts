@@ -160,3 +160,16 @@ t.test('whoever stops does not wait for a refusal that is held back', async t =>
   await app.close()
   t.equal((await refused).statusCode, 401)
 })
+
+t.test('a method that an address does not know is 405, and says which it knows', async t => {
+  for (const [method, url, allow] of [
+    ['GET', '/jobs/retry', 'POST'], ['DELETE', '/jobs/retry', 'POST'], ['GET', '/sync?x=1', 'POST'], ['PUT', '/jobs', 'GET, HEAD'],
+    // The framework wants a body of this method, and would call its absence our fault.
+    ['QUERY', '/jobs', 'GET, HEAD'], ['QUERY', '/jobs/01a20b7c-f0ea-733e-b2cc-499eb9104510', 'GET, HEAD']
+  ] as const) {
+    const answer = await locked.inject({ method: method as 'GET', url })
+    t.match(answer.json(), { status: 405, code: 'method_not_allowed' }, `${method} ${url}`)
+    t.equal(answer.headers['allow'], allow, `${method} ${url}`)
+  }
+  for (const method of ['GET', 'QUERY']) t.match((await locked.inject({ method: method as 'GET', url: '/nowhere' })).json(), { status: 404, code: 'not_found' })
+})

@@ -57,7 +57,9 @@ export function findFault (path: string, method: string, answer: { status: numbe
 }
 
 async function check (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  const path = request.routeOptions.url?.replace(/:(\w+)/g, '{$1}')
+  // A path written out comes before one with parameters, as OpenAPI has it.
+  const literal = request.url.split('?')[0] as string
+  const path = literal in readDocument().paths ? literal : request.routeOptions.url?.replace(/:(\w+)/g, '{$1}')
   const method = request.method.toLowerCase()
   const isText = typeof payload === 'string' || payload === null || payload === undefined
   if (path !== undefined && isText && readDocument().paths[path]?.[method] !== undefined) {

@@ -62,9 +62,13 @@ export default fp(async app => {
     if (ours.statusCode === 429 && ours.retryAfterSeconds !== undefined) reply.header('retry-after', String(ours.retryAfterSeconds))
     return sendProblem(reply, toProblem(ours))
   })
-  app.setNotFoundHandler((request, reply) => {
+  // Before anything else looks at the request: its body is nobody's, and an address written out, as /jobs/retry, is no job's.
+  app.addHook('onRequest', async (request, reply) => {
     const path = request.url.split('?')[0] as string
-    const allowed = [...new Set([...paths.values()].filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => [...methods]))].sort()
+    const own = paths.get(path)
+    if (own?.methods.has(request.method) ?? !request.is404) return
+    const known = own === undefined ? [...paths.values()].filter(({ pattern }) => pattern.test(path)) : [own]
+    const allowed = [...new Set(known.flatMap(({ methods }) => [...methods]))].sort()
     if (allowed.length === 0) return sendProblem(reply, toProblem(new AppError('not_found', `There is no ${request.method} ${path}. See /docs for what there is.`)))
     return sendProblem(reply.header('allow', allowed.join(', ')), toProblem(new AppError('method_not_allowed', `${path} knows ${allowed.join(', ')} only.`)))
   })
