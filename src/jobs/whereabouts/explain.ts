@@ -67,7 +67,11 @@ function explainJob (job: ListedJob, pauses: ReadonlyMap<string, string>): Reaso
       return { code: 'queued', detail: `The copy waits for its turn since ${at(job.retried_at ?? job.created_at)}.${last}` }
     }
     case 'uploading': return { code: 'uploading', detail: `It is being copied, attempt ${job.attempts}${job.sent_bytes === null ? '' : `, ${job.sent_bytes} bytes so far`}.${last}` }
-    case 'settling': return { code: 'settling', detail: `The copy is verified since ${at(job.uploaded_at ?? job.created_at)}; the purge waits until it has settled on NetStorage.` }
+    case 'settling': {
+      // Only the brake on CP codes sets a time here.
+      if (job.next_attempt_at !== null) return { code: 'purge_due', detail: `The copy is verified since ${at(job.uploaded_at ?? job.created_at)}; events purged its CP code as often as PURGE_CPCODE_LIMIT_PER_HOUR lets them, so its purge waits for the next at ${at(job.next_attempt_at)}. Call /purge to have it now.` }
+      return { code: 'settling', detail: `The copy is verified since ${at(job.uploaded_at ?? job.created_at)}; the purge waits until it has settled on NetStorage.` }
+    }
     case 'held': return { code: 'held', detail: `It is held until an operator releases or cancels it: ${job.error?.detail}` }
     default: {
       const paused = [...pauses].find(([name]) => name.startsWith('edgegrid:'))?.[1]

@@ -21,6 +21,7 @@ const cases: Array<[string, Place, Record<string, string>, Array<Reason['code']>
   ['NetStorage is paused', place({ jobs: [job({})] }), { 'netstorage:main': 'It said no.', 's3:other': '' }, ['paused'], /the target main is paused: It said no\./],
   ['being copied', place({ ledger: ledger(), jobs: [job({ state: 'uploading', sent_bytes: 7 })] }), {}, ['uploading'], /holds it since.*being copied, attempt 1, 7 bytes so far/],
   ['settling', place({ ledger: ledger(), jobs: [job({ state: 'settling', uploaded_at: later })], owed: [debt({ due_at: later })] }), {}, ['settling'], /verified since 2026-11-24T09:31:00Z/],
+  ['held back', place({ ledger: ledger(), jobs: [job({ state: 'settling', uploaded_at: moment, next_attempt_at: later })], owed: [debt({ due_at: later })] }), {}, ['purge_due'], /PURGE_CPCODE_LIMIT_PER_HOUR.*next at 2026-11-24T09:31:00Z/],
   ['purging', place({ ledger: ledger(), jobs: [job({ state: 'purging', error })] }), { 'edgegrid:default': 'No.' }, ['purging'], /being asked\. The last attempt failed: It broke\. Purging is paused: No\./],
   ['held', place({ ledger: ledger(), jobs: [job({ state: 'held', error })] }), {}, ['held'], /until an operator releases/],
   ['one rides along with another', place({ jobs: [job({ id: 'j2' }), job({ merged_into: 'j2' })] }), {}, ['queued'], /turn/],
