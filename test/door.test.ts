@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import { Writable } from 'node:stream'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
 import { testConfig } from './app.ts'
@@ -172,4 +175,23 @@ t.test('a method that an address does not know is 405, and says which it knows',
     t.equal(answer.headers['allow'], allow, `${method} ${url}`)
   }
   for (const method of ['GET', 'QUERY']) t.match((await locked.inject({ method: method as 'GET', url: '/nowhere' })).json(), { status: 404, code: 'not_found' })
+})
+
+t.test('who hangs up in the middle of a body is no error of ours', async t => {
+  const lines: string[] = []
+  const stream = new Writable({ write (chunk, _, done) { lines.push(String(chunk)); done() } })
+  const app = await buildApp(testConfig({ DATA_DIR: await makeDataDir(t) }), { logger: { level: 'error', stream } })
+  t.teardown(async () => { await app.close() })
+  const errors: Error[] = []
+  const failed = new Promise<void>(resolve => { app.addHook('onError', async (_, __, error) => { if (errors.push(error) === 2) resolve() }) })
+  await app.listen({ port: 0 })
+  for (const path of ['/sync', '/events']) {
+    const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+    socket.write(`POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 200\r\nexpect: 100-continue\r\n\r\n{"bucket":`)
+    await once(socket, 'data')
+    socket.destroy()
+  }
+  await failed
+  await app.close()
+  t.same(lines, [])
 })

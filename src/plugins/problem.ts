@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { FastifyError, FastifyReply } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, toProblem, type Problem } from '../errors.ts'
 import { plain } from '../schemas.ts'
 
@@ -13,8 +13,9 @@ const known: Record<string, [ConstructorParameters<typeof AppError>[0], string]>
 }
 
 /** Any error as one of ours. */
-function translate (error: FastifyError | AppError): AppError {
+function translate (error: FastifyError | AppError, { raw }: FastifyRequest): AppError {
   if (error instanceof AppError) return error
+  if (error.code === 'ECONNRESET' && raw.destroyed && !raw.complete) return new AppError('invalid_request', 'The connection ended before the body did.')
   if (error.validation !== undefined) {
     const errors = describeFaults(error.validation, error.validationContext ?? 'body')
     return new AppError('invalid_request', errors.map(each => `${each.where} ${each.message}`).join('; ') + '.', { errors })
@@ -56,7 +57,7 @@ export default fp(async app => {
     paths.set(url, known)
   })
   app.setErrorHandler<FastifyError | AppError>((error, request, reply) => {
-    const ours = translate(error)
+    const ours = translate(error, request)
     if (ours.statusCode >= 500) request.log.error({ err: ours.cause ?? ours, code: ours.code }, ours.message)
     if (ours.code === 'unauthorized' && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="edgeferry", Basic realm="edgeferry", charset="UTF-8"')
     if (ours.statusCode === 429 && ours.retryAfterSeconds !== undefined) reply.header('retry-after', String(ours.retryAfterSeconds))
