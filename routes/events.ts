@@ -33,7 +33,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'receiveEvents',
       summary: 'Receive S3 events without SNS',
-      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise. For the same reason a sender that names no User-Agent, as the gateway of Ceph, hears of a refusal after a second.',
+      description: 'Native records of S3, MinIO or Ceph, or one EventBridge event. What can never be processed, or lies beyond the buckets and CP codes of the token, is counted, logged and answered 200 all the same: some senders repeat it for ever otherwise. For the same reason a sender that names no User-Agent, as the gateway of Ceph, hears of a refusal after a second.',
       tags: ['events'],
       security: [{ bearer: [] }],
       querystring: Type.Object({ token: Type.Optional(Type.String({ description: 'the secret, for senders that can set no header; never logged' })) }),
@@ -48,8 +48,7 @@ const routes: FastifyPluginAsyncTypebox = async app => {
       }
     }
   }, async request => {
-    const { token } = request.caller
-    return await app.events.receiveEvents(request.body instanceof Uint8Array ? request.body : Buffer.alloc(0), { type: 'events', ...(token === undefined ? {} : { token }) })
+    return await app.events.receiveEvents(request.body instanceof Uint8Array ? request.body : Buffer.alloc(0), request.caller)
   })
 }
 

@@ -38,9 +38,14 @@ export function demand (caller: Caller, needed: readonly Scope[], why: string): 
   throw new AppError('forbidden', `The token "${caller.token}" lacks the scope ${needed.join(' or ')}: ${why}.`)
 }
 
+/** Whether the caller may touch objects of this bucket. */
+export function allowsBucket ({ buckets }: Caller, bucket: string): boolean {
+  return buckets?.has(bucket) ?? true
+}
+
 /** Throws unless the caller may touch objects of this bucket. */
-export function demandBucket ({ token, buckets }: Caller, bucket: string): void {
-  if (buckets?.has(bucket) === false) throw new AppError('bucket_not_allowed', `The token "${token}" is limited to other buckets than ${bucket}.`)
+export function demandBucket (caller: Caller, bucket: string): void {
+  if (!allowsBucket(caller, bucket)) throw new AppError('bucket_not_allowed', `The token "${caller.token}" is limited to other buckets than ${bucket}.`)
 }
 
 /** Throws unless the caller may name this CP code. */

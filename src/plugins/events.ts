@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import type { IncomingHttpHeaders } from 'node:http'
+import { allowsBucket, type Caller } from '../access/caller.ts'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
 import { decodeEventText } from '../events/decode.ts'
@@ -11,14 +12,13 @@ import { fetchCertificate as fetchOverTls } from '../sns/certificates/fetch.ts'
 import { confirmSubscription } from '../sns/confirm.ts'
 import { createVerifier } from '../sns/verify.ts'
 import { coalesce } from '../store/coalesce.ts'
-import type { JobSource } from '../store/tables.ts'
 
 /** How events come in. Both resolve when what they tell of is durably stored. */
 export interface Events {
   /** One POST of SNS. */
   receiveMessage: (body: Uint8Array, headers: IncomingHttpHeaders) => Promise<void>
-  /** Events without SNS. */
-  receiveEvents: (body: Uint8Array, source: JobSource) => Promise<Receipt>
+  /** Events without SNS, as far as the caller's token reaches. */
+  receiveEvents: (body: Uint8Array, caller: Caller) => Promise<Receipt>
 }
 
 declare module 'fastify' {
@@ -85,6 +85,9 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
         })
       }
     }),
-    receiveEvents: async (body, source) => await receiveEvents(decodeEventText(body, { buckets: buckets(), sources: ['aws:s3', 'minio:s3', 'ceph:s3'], maxRecords }), source, undefined)
+    async receiveEvents (body, caller) {
+      const decoded = decodeEventText(body, { buckets: buckets().filter(bucket => allowsBucket(caller, bucket)), sources: ['aws:s3', 'minio:s3', 'ceph:s3'], maxRecords })
+      return await receiveEvents(decoded, { type: 'events', ...(caller.token === undefined ? {} : { token: caller.token }) }, undefined, caller)
+    }
   })
 }, { name: 'events', dependencies: ['clients', 'work'] })

@@ -12,8 +12,9 @@ const file = join(dir, 'tokens.yaml')
 const entry = (name: string, given: readonly Scope[], more = '') => `- { name: ${name}, sha256: ${hashSecret(secretOf(name)).toString('hex')}, scopes: [${given.join(', ')}]${more} }\n`
 const narrow = scopes.map(scope => entry(scope, [scope])).join('')
 const limited = entry('limited', scopes, ', buckets: [example-assets], cpCodes: [123456]')
+const others = entry('elsewhere', ['events'], ', buckets: [other-assets]') + entry('elsecode', ['events'], ', cpCodes: [555]')
 const pairs = entry('sync+override', ['sync', 'override']) + entry('purge+override', ['purge', 'override']) + entry('sync+wide', ['sync', 'purge-wide']) + entry('wide+override', ['purge-wide', 'override'])
-writeFileSync(file, narrow + limited + pairs)
+writeFileSync(file, narrow + limited + others + pairs)
 const variables = {
   DATA_DIR: dir,
   API_TOKENS_FILE: file,
@@ -127,6 +128,20 @@ t.test('a token limited to buckets and CP codes stays within them, reading inclu
   t.equal(await status(`/jobs/${ownWide.id}`), 200)
   const listed = (await app.inject({ url: '/jobs?limit=200', headers: as('limited') })).json().items as Array<{ bucket?: string }>
   t.ok(listed.length > 0 && listed.every(job => job.bucket === 'example-assets'))
+})
+
+t.test('events bring no more than their token may name', async t => {
+  const send = async (name: string, bucket: string) => (await app.inject({
+    method: 'POST',
+    url: '/events',
+    payload: { Records: [{ eventVersion: '2.1', eventSource: 'aws:s3', eventName: 'ObjectCreated:Put', s3: { bucket: { name: bucket }, object: { key: `by-${name}.css` } } }] },
+    headers: as(name)
+  })).json()
+  for (const name of ['elsewhere', 'events']) t.match(await send(name, 'other-assets'), { verdicts: { stored: 1 } }, name)
+  t.same(await send('limited', 'other-assets'), { verdicts: { rejected: 1 }, jobIds: [] }, 'another bucket')
+  t.match(await send('limited', 'example-assets'), { verdicts: { stored: 1 } })
+  t.same(await send('elsewhere', 'example-assets'), { verdicts: { rejected: 1 }, jobIds: [] }, 'another bucket')
+  t.same(await send('elsecode', 'example-assets'), { verdicts: { rejected: 1 }, jobIds: [] }, 'another CP code')
 })
 
 t.test('who guesses is slowed, and whoever knows a secret still gets in from there', async t => {

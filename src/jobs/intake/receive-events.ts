@@ -1,3 +1,4 @@
+import { anybody, demandCpCode, type Caller } from '../../access/caller.ts'
 import { AppError, toProblem } from '../../errors.ts'
 import type { DecodedEvents } from '../../events/decode.ts'
 import type { EventRecord } from '../../events/record.ts'
@@ -30,7 +31,7 @@ const storable = (text: string | undefined) => text !== undefined && text.isWell
  * sender, where it has such a name. Rejects with `store_unavailable` if nothing could be stored: the sender must come again.
  */
 export function createReceiveEvents ({ rules, take, count, log }: ReceiveEventsOptions) {
-  return async function receiveEvents ({ records, message, eventId, transport }: DecodedEvents, source: JobSource, messageKey: string[] | undefined): Promise<Receipt> {
+  return async function receiveEvents ({ records, message, eventId, transport }: DecodedEvents, source: JobSource, messageKey: string[] | undefined, caller: Caller = anybody): Promise<Receipt> {
     const receipt: Receipt = { verdicts: {}, jobIds: [] }
     const sender = transport ?? 'unknown'
     const tally = (verdict: string, from = sender): void => {
@@ -46,8 +47,10 @@ export function createReceiveEvents ({ rules, take, count, log }: ReceiveEventsO
       if (record.duplicateOf !== undefined) tally('duplicate')
       else if (record.staleAgainst !== undefined) tally('stale')
       else {
-        const hint = toHint(record, source, identitiesOf(record, index, messageKey, eventId))
-        if (hint !== undefined) hints.push(hint)
+        const hint = toHint(record, source, caller, identitiesOf(record, index, messageKey, eventId))
+        // No job: what the token may not name is not for its holder to bring about, now or by a retry.
+        const isForeign = hint?.job.problem?.code === 'cp_code_not_allowed'
+        if (hint !== undefined && !isForeign) hints.push(hint)
         if (hint?.job.problem !== undefined || record.action === 'reject') {
           tally('rejected')
           log.warn({ reason: record.reason ?? hint?.job.problem?.code, ...nameSource(source), bucket: record.bucket, key: record.key === undefined ? undefined : shown(record.key) }, hint?.job.problem?.detail ?? 'an event was refused')
@@ -66,7 +69,7 @@ export function createReceiveEvents ({ rules, take, count, log }: ReceiveEventsO
   }
 
   /** The hint of a record; undefined for what needs no job. What cannot become a path is stored as failed, so that it is listed. */
-  function toHint (record: EventRecord, source: JobSource, identities: string[]): Hint | undefined {
+  function toHint (record: EventRecord, source: JobSource, caller: Caller, identities: string[]): Hint | undefined {
     const { action, bucket, key, reason } = record
     const order = orderOf(record)
     const hint = record.source === undefined ? {} : { hint: { source: record.source, order: order === undefined ? null : sortable(order) } }
@@ -79,7 +82,9 @@ export function createReceiveEvents ({ rules, take, count, log }: ReceiveEventsO
       const rule = findRule(rules(), bucket, key)
       // Keys outside every rule are no fault: a bucket may hold more than what is delivered.
       if (rule === undefined) return undefined
-      return { identities, job: { kind: 'sync', bucket, key, rule: rule.name, target: rule.target, ...mapKey(rule, key), request: { onMissing: 'delete' }, source, ...hint } }
+      const mapped = mapKey(rule, key)
+      demandCpCode(caller, mapped.cpCode)
+      return { identities, job: { kind: 'sync', bucket, key, rule: rule.name, target: rule.target, ...mapped, request: { onMissing: 'delete' }, source, ...hint } }
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       return { identities, job: { kind: 'sync', request: {}, source, problem: toProblem(error), ...(bucket === undefined ? {} : { bucket }), ...(storable(key) ? { key: key as string } : {}) } }
