@@ -70,6 +70,13 @@ t.test('more URLs than drain in time are replaced by one invalidation of their d
   t.ok(rig.complaints.some(each => each.includes('too many URLs wait')))
 })
 
+t.test('what another tool took does not drain URLs in time', async t => {
+  const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 1000, perSecond: 2 } } }, planner: { escalateMs: 10_000 } })
+  rig.emulator.buckets.url.drain(1000)
+  const many = await oweByEvent(store, urls(200), { cpCodes: [91] })
+  t.match(await rig.queue.wait(many[199] as string, 20_000), { state: 'succeeded', purged: { escalated: { cpCodes: [91] } } })
+})
+
 t.test('where the CP codes are held back themselves, the URLs go on one by one', async t => {
   const rig = await startRig(t, { store, emulator: { buckets: { url: { size: 100, perSecond: 50 } } }, planner: { escalateMs: 1000, cpCodesPerHour: 1 } })
   const [first = ''] = await oweByEvent(store, [91], byCode)

@@ -29,7 +29,9 @@ interface Waiting { id: number, network: DebtRow['network'], cp_codes: number[],
  */
 export async function escalate (tx: Tx, { edgegrid, escalateMs, budget, cpCodesPerHour, bucket, now }: EscalationOptions): Promise<number> {
   if (escalateMs === 0) return 0
-  const inTime = Math.floor(bucket.own + escalateMs / 1000 * bucket.perSecond * budget)
+  // What other tools took, and go on taking, does not drain our URLs.
+  const pace = Math.max(0, Math.min(bucket.perSecond * budget, bucket.perSecond - bucket.foreignPerSecond))
+  const inTime = Math.floor(Math.max(0, Math.min(bucket.own, bucket.level)) + escalateMs / 1000 * pace)
   const due = sql`edgegrid = ${edgegrid} and type = 'url' and due_at <= ${now}::timestamptz and (claimed_until is null or claimed_until < ${now}::timestamptz)`
   const { rows: counted } = await sql<{ count: number }>`
     select count(*) as count from (select from debts where ${due} and priority < ${priorities.repeat} limit ${inTime + 1}) as due`.execute(tx.kysely)
