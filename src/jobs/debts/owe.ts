@@ -3,8 +3,11 @@ import type { PurgeObject } from '../../purge/batch.ts'
 import type { Trip, Tx } from '../../store/store.ts'
 import type { DebtRow } from '../../store/tables.ts'
 
-/** A commit that is never overtaken for longer than this: its purge goes out though newer commits keep coming. */
-const longestPostponementMs = 30_000
+/**
+ * A commit that is never overtaken for longer than this: its purge goes out though newer commits keep coming. It is to be
+ * accepted within 30 seconds, and still waits for company and for its answer.
+ */
+const longestPostponementMs = 28_000
 
 /** Who goes first. Small calls do not wait behind large ones, and neither behind events; a repeat is nobody's hurry. */
 export const priorities = { urgent: 0, bulk: 1, event: 2, repeat: 3 } as const
@@ -64,7 +67,7 @@ function unite (owings: Owing[]): Debt[] {
 
 /**
  * Writes down what is owed, all of it in one statement. A debt that stands already is taken over: it is put off until the
- * new commit has settled, but not beyond 30 seconds after the first; `delete` beats `invalidate`.
+ * new commit has settled, but not so long that the first waits beyond 30 seconds; `delete` beats `invalidate`.
  */
 export async function owe (tx: Tx, owings: Owing[]): Promise<void> {
   const trip = tx.trip()

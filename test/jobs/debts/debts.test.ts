@@ -21,12 +21,13 @@ t.test('nothing is purged before the copy has settled, and the jobs end when it 
   t.same(await debts(), [])
 })
 
-t.test('a key rewritten every 2 seconds is purged 30 seconds after its first commit, and again after its last', async t => {
+t.test('a key rewritten every 2 seconds is purged within 30 seconds of its first commit, and again after its last', async t => {
   const rig = await startRig(t, { store })
   const ids: string[] = []
   for (let second = 0; second <= 30; second += 2) {
     ids.push(...await oweByEvent(store, [url(1)], { delayMs: 5000 }))
     if (second < 28) t.same(rig.emulator.purges(), [], `nothing after ${second} s`)
+    for (const debt of await debts()) t.ok(Number(debt.due_at) - Number(debt.first_at) < 29_000, 'time is left to wait for company and for the answer')
     await letPass(store, 2000)
   }
   t.match(await rig.queue.wait(ids[0] as string, 10_000), { state: 'succeeded' })
