@@ -1,4 +1,8 @@
+import { catalogue, problemCodes } from '../src/errors.ts'
 import { JobSchema, problem, ref } from '../src/schemas.ts'
+
+/** The codes that a failed job may show with this status. */
+const codesOf = (status: number) => problemCodes.filter(code => catalogue[code].status === status && code !== 'not_finished').join(', ')
 
 /** What any request can meet, whatever it asks for. */
 export const always = {
@@ -30,8 +34,8 @@ const ends = {
   404: problem('with Prefer: wait, of a failed job: object_not_found, bucket_not_found'),
   409: problem('with Prefer: wait, of a failed job: cancelled, target_not_ours'),
   422: problem('with Prefer: wait, of a failed job: content_encoding_unsupported, redirect_unsupported, object_archived, purge_object_too_long'),
-  502: problem('with Prefer: wait, of a failed job: S3, NetStorage or Fast Purge refused or could not answer'),
-  504: problem('with Prefer: wait: not_finished (handling=strict), or of a failed job: S3, NetStorage or Fast Purge fell silent')
+  502: problem(`with Prefer: wait, of a failed job: ${codesOf(502)}`),
+  504: problem(`with Prefer: wait: not_finished (handling=strict), or of a failed job: ${codesOf(504)}`)
 }
 
 /** The responses of the route that shows a job, and may wait for it. */

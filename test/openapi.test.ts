@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import t from 'tap'
 import { buildApp } from '../src/app.ts'
-import { problemCodes } from '../src/errors.ts'
+import { catalogue, problemCodes } from '../src/errors.ts'
 import { testConfig } from './app.ts'
 import { makeDataDir } from './data-dir.ts'
 import { readDocument, validatorAt } from './openapi-check.ts'
@@ -27,4 +27,11 @@ t.test('openapi.yaml is what the schemas say, and names every problem code', asy
     for (const [method, operation] of Object.entries(methods)) t.ok(operation.summary !== undefined && operation.responses['500'] !== undefined, `${method} ${path}`)
   }
   for (const code of problemCodes) t.match(yaml, new RegExp(`- ${code}\n`))
+  for (const path of ['/sync', '/upload', '/purge', '/jobs/{id}']) {
+    const responses = paths[path]?.[path === '/jobs/{id}' ? 'get' : 'post']?.responses
+    for (const status of [502, 504]) {
+      const description = JSON.stringify(responses?.[status])
+      for (const code of problemCodes.filter(each => catalogue[each].status === status)) t.match(description, code, `${path}: ${status} names ${code}`)
+    }
+  }
 })
