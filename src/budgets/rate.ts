@@ -22,8 +22,11 @@ const margin = 0.95
 /** Where a start begins, and whoever rested for a minute. */
 const startShare = 0.4
 const restMs = 60_000
-/** What was under way when the rate was cut says nothing of the new one. */
-const echoMs = 1_000
+/**
+ * What was under way when the rate was cut says nothing of the new one, nor does what the second before it still fills: a
+ * replica tells of its turns when they are used up, and may have taken most of a second's.
+ */
+const echoMs = 1_700
 /** How long a rate is held that is known to be near the limit. */
 const holdMs = 20_000
 /** When a try has just shown that it is, it is held longer: for so many requests, within bounds, of which few were refused. */

@@ -63,8 +63,8 @@ t.test('what was under way when the rate was cut does not cut it again', async t
   const full = { ...beginRate(25, 0), perSecond: 20 }
   const cut = adapt(full, { ...none, busy: 1 }, 25, 1000)
   t.equal(cut.perSecond, 16)
-  t.equal(adapt(cut, { ...none, busy: 5 }, 25, 1500).perSecond, 16)
-  t.equal(adapt(cut, { ...none, busy: 1 }, 25, 2001).perSecond, 12.8)
+  t.equal(adapt(cut, { ...none, busy: 5 }, 25, 2500).perSecond, 16)
+  t.equal(adapt(cut, { ...none, busy: 1 }, 25, 2701).perSecond, 12.8)
 })
 
 t.test('answers 5xx slow it down a little, and never below one a second', async t => {
@@ -81,3 +81,45 @@ t.test('who rested begins lower again, and a ceiling that was lowered holds at o
   t.equal(adapt(full, none, 25, 61_000).perSecond, topOf(25) * 0.4)
   t.equal(adapt(full, none, 10, 1000).perSecond, topOf(10))
 })
+
+/** Two replicas that take turns eight at a time and tell what became of them when those are used up, against a server that lets so many pass in any second. */
+function simulateReplicas (ceiling: number, limit: number, seconds: number) {
+  const replicas = [0, 1].map(() => ({ at: 0, turns: [] as number[], report: { ...none } }))
+  let rate = beginRate(ceiling, 0)
+  let nextAt = 0
+  let passed: number[] = []
+  let sent = 0
+  const answers: Array<{ at: number, fine: boolean }> = []
+  for (;;) {
+    const replica = replicas.toSorted((a, b) => a.at - b.at)[0] as typeof replicas[number]
+    if (replica.at > seconds * 1000) return answers
+    const turn = replica.turns.shift()
+    if (turn === undefined) {
+      rate = adapt(rate, replica.report, ceiling, replica.at)
+      replica.report = { ...none }
+      const from = Math.max(nextAt, replica.at)
+      replica.turns = Array.from({ length: 8 }, (_, index) => from + index * 1000 / rate.perSecond)
+      nextAt = from + 8000 / rate.perSecond
+      replica.at = replica.turns[0] as number
+      continue
+    }
+    // The wire takes more or less time.
+    const at = turn + sent++ * 7 % 25
+    passed = passed.filter(each => at - each < 1000)
+    const fine = at < 20_000 || passed.length < limit
+    if (fine) passed.push(at)
+    else replica.turns = []
+    replica.report[fine ? 'fine' : 'busy']++
+    answers.push({ at, fine })
+    replica.at = replica.turns[0] ?? at
+  }
+}
+
+for (const limit of [8, 12]) {
+  t.test(`what a replica tells late does not pull the rate far below a limit of ${limit}`, async t => {
+    const later = simulateReplicas(25, limit, 300).filter(({ at }) => at > 80_000)
+    const fine = later.filter(each => each.fine).length
+    t.ok(fine / 220 >= limit * 0.85, `${(fine / 220 / limit * 100).toFixed(1)} % are used`)
+    t.ok(1 - fine / later.length < 0.01, `${((1 - fine / later.length) * 100).toFixed(2)} % are refused`)
+  })
+}
