@@ -5,6 +5,7 @@ import accessLog from './plugins/access-log.ts'
 import auth from './plugins/auth.ts'
 import bodies from './plugins/bodies.ts'
 import clients from './plugins/clients.ts'
+import connections from './plugins/connections.ts'
 import events from './plugins/events.ts'
 import jobs from './plugins/jobs.ts'
 import openapi from './plugins/openapi.ts'
@@ -61,6 +62,7 @@ export async function buildApp (config: Config, { now = () => new Date(), heartb
 
   await app.register(problem)
   await app.register(bodies)
+  await app.register(connections)
   await app.register(openapi, { hasPages: config.role !== 'worker' })
   await app.register(reload, { now })
   await app.register(auth, { config, now })

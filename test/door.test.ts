@@ -195,3 +195,17 @@ t.test('who hangs up in the middle of a body is no error of ours', async t => {
   await app.close()
   t.same(lines, [])
 })
+
+t.test('a connection on which nobody asked anything does not keep the service from stopping', async t => {
+  const app = await buildApp(testConfig({ DATA_DIR: await makeDataDir(t) }), { logger: false })
+  await app.listen({ port: 0 })
+  const accepted = once(app.server, 'connection')
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => { socket.destroy() })
+  const ended = once(socket, 'close')
+  socket.resume()
+  await accepted
+  await app.close()
+  await ended
+  t.pass('both ended')
+})
