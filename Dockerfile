@@ -15,4 +15,5 @@ RUN mkdir /data && chown node:node /data
 USER node
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 8080) + '/livez').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "src/server.ts"]
+# The young generation has its full size from the start, as by `npm start`: memory then grows little under load.
+CMD ["node", "--min-semi-space-size=16", "--max-semi-space-size=16", "src/server.ts"]

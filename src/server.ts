@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
 import { buildApp } from './app.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { StoreRefused } from './store/store.ts'
@@ -8,8 +7,6 @@ const closingMs = 5000
 
 /** The process: environment, listen, signals. Nothing else. */
 async function main (): Promise<void> {
-  // A busy quarter of an hour must not leave a heap of several times what is in use: V8 asks for this when it sizes it.
-  setFlagsFromString('--optimize-for-size')
   const config = loadConfig(process.env)
   const app = await buildApp(config)
   let stopping = false

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Cost } from './loop.ts'
+import packageJson from '../../package.json' with { type: 'json' }
 import { bucket } from './servers.ts'
 
 /** A job, as far as the benchmarks look at it. */
@@ -29,6 +30,9 @@ export interface Service {
 
 const ticksPerSecond = 100
 
+/** V8's flags, as `npm start` has them. */
+const startFlags = (/exec node (.*) src/.exec(packageJson.scripts.start)?.[1] ?? '').split(' ').filter(flag => !flag.startsWith('--env-file'))
+
 async function freePort (): Promise<number> {
   return await new Promise(resolve => {
     const server = createServer().listen(0, '127.0.0.1', () => {
@@ -44,7 +48,7 @@ export interface ServiceOptions { env: Record<string, string>, execArgv?: string
 export async function startService ({ env, execArgv = [], dir: given, keep = false }: ServiceOptions): Promise<Service> {
   const dir = given ?? mkdtempSync(join(tmpdir(), 'edgeferry-bench-'))
   const port = await freePort()
-  const child = spawn(process.execPath, [...execArgv, fileURLToPath(new URL('../../src/server.ts', import.meta.url))], {
+  const child = spawn(process.execPath, [...startFlags, ...execArgv, fileURLToPath(new URL('../../src/server.ts', import.meta.url))], {
     env: { PATH: process.env['PATH'], ...env, PORT: String(port), DATA_DIR: join(dir, 'data') }, cwd: dir, stdio: ['ignore', 'inherit', 'inherit']
   })
   const origin = `http://127.0.0.1:${port}`
