@@ -2,14 +2,14 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { mkdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
+import { Kysely, PostgresDialect } from 'kysely'
 import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
 import type { Result, Statement } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
-import { conclude, createTransactions, toAnswer } from './transaction.ts'
+import { conclude, createTransactions, poolOver } from './transaction.ts'
 
 export interface EmbeddedOptions {
   dir: string
@@ -55,12 +55,25 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   const runAlone = async (text: string, values: readonly unknown[] = []): Promise<Result> => {
     // The session is held by the very transaction that now asks for another one: it would wait for ever.
     if (inTx.getStore() === true) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
-    return await turns.take(async () => (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 })
+    return await turns.take(async () => {
+      try {
+        return (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 }
+      } catch (error) {
+        // What failed may be a script that began a transaction, which would spoil the one session for the next.
+        await session.run([{ text: 'rollback', values: [] }]).catch(() => {})
+        throw error
+      }
+    })
   }
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: createPool(runAlone) }) })
+  const runOutside: typeof runAlone = async (text, values) => {
+    // Others' statements would get into it.
+    if (text === 'begin') throw new Error('Transactions of the store begin with withTx.')
+    return await runAlone(text, values)
+  }
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runOutside) }) })
   // A thread that cannot even roll back is dead, and `onDeath` was called.
   const transact = createTransactions({ run, discard () {} })
-  await migrate(new Kysely<Tables>({ dialect: new PostgresDialect({ pool: createPool(runAlone, true) }) }))
+  await migrate(new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runAlone) }) }))
   const boss = new PgBoss({
     ...bossOptions,
     backend: 'pglite',
@@ -72,7 +85,6 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   let tending = false
   /** Table after table, so that nobody waits longer than for one of them. */
   async function tend (command: string, tables: readonly string[]): Promise<void> {
-    if (tending) return
     tending = true
     try {
       for (const table of tables) await runAlone(`${command} ${table}`)
@@ -83,6 +95,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     }
   }
   const upkeep = setInterval(() => {
+    if (tending) return
     if (writes >= vacuumEvery) {
       writes = 0
       listTables(runAlone).then(async tables => { await tend('vacuum (analyze)', tables) }).catch(error => { log.warn({ err: error }, 'VACUUM failed') })
@@ -205,16 +218,4 @@ function createTurns (isAhead: () => boolean) {
       }
     }
   }
-}
-
-/** What Kysely wants for a pool. Others' statements would get into a transaction that is begun by it, unless there are no others. */
-function createPool (runAlone: (text: string, values: readonly unknown[]) => Promise<Result>, mayBegin = false): PostgresPool {
-  const client = {
-    async query (text: string, values: readonly unknown[] = []) {
-      if (text === 'begin' && !mayBegin) throw new Error('Transactions of the store begin with withTx.')
-      return toAnswer(text, await runAlone(text, values))
-    },
-    release () {}
-  } as unknown as PostgresPoolClient
-  return { options: {}, connect: async () => client, end: async () => {} }
 }

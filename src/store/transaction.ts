@@ -36,8 +36,9 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
     if (current === undefined) throw new Error('A transaction was used after its end.')
     return await current.run(statements, isLast)
   }
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(run) }) })
-  const db: BossDatabase = { executeSql: async (text, values) => ({ rows: (await run([{ text, values: values ?? [] }]))[0]?.rows ?? [] }) }
+  const runOne = async (text: string, values: readonly unknown[]): Promise<Result> => (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 }
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runOne) }) })
+  const db: BossDatabase = { executeSql: async (text, values) => ({ rows: (await runOne(text, values ?? [])).rows }) }
   const tx: Tx = { kysely, db, trip: () => createTrip(kysely, run), afterCommit (act) { current?.after.push(act) } }
 
   return async fn => {
@@ -75,22 +76,17 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
   }
 }
 
-/** What Kysely wants for a pool, over the session that the transaction holds anyway. */
-function poolOver (run: Course['run']): PostgresPool {
+/** What Kysely wants for a pool, over whatever runs one statement. */
+export function poolOver (run: (text: string, values: readonly unknown[]) => Promise<Result>): PostgresPool {
   const client = {
     async query (text: string, values: readonly unknown[] = []) {
-      const [result] = await run([{ text, values }])
-      return toAnswer(text, result)
+      const { rows, affected } = await run(text, values)
+      const command = (/^\s*(\w+)/.exec(text)?.[1] ?? '').toUpperCase()
+      return { command, rowCount: command === 'SELECT' ? rows.length : affected, rows }
     },
     release () {}
   } as unknown as PostgresPoolClient
   return { options: {}, connect: async () => client, end: async () => {} }
-}
-
-/** The answer to a statement in the form of `pg`. */
-export function toAnswer (text: string, { rows, affected }: Result = { rows: [], affected: 0 }): { command: string, rowCount: number, rows: unknown[] } {
-  const command = (/^\s*(\w+)/.exec(text)?.[1] ?? '').toUpperCase()
-  return { command, rowCount: command === 'SELECT' ? rows.length : affected, rows }
 }
 
 /** Who sends a trip hears of its failure; whoever packed a part of it need not listen. */

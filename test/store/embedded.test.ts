@@ -33,6 +33,13 @@ t.test('what is no longer needed is vacuumed after so many writes, for nothing e
   await until(async () => await vacuums() === 1, 'the dead rows are given back', 120_000, 100)
 })
 
+t.test('a script that fails in the transaction it began spoils nothing for the next', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log })
+  t.teardown(store.close)
+  await t.rejects(sql.raw('begin; select nonsense; commit').execute(store.kysely), { code: '42703' })
+  t.same((await sql`select 1 as one`.execute(store.kysely)).rows, [{ one: 1 }])
+})
+
 t.test('whoever is waited for goes ahead of others that wait for the only session', async t => {
   const store = await embedded({ dir: await makeDataDir(t), log })
   t.teardown(async () => { await store.close() })

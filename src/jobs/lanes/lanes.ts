@@ -203,8 +203,8 @@ export async function stop (tx: Tx, work: Work, now: Date, state: 'failed' | 'he
 }
 
 /**
- * Wakes lanes that have work but no wake-up, or one that comes too late, whatever the reason: our job table is the truth. Returns how many. A
- * difference of two sets, because a join of tables without statistics would compare each with each.
+ * Wakes lanes that have work but no wake-up, or one that comes too late, whatever the reason: our job table is the truth.
+ * Returns how many. A difference of two sets, because a join of tables without statistics would compare each with each.
  */
 export async function sweep (store: Store, now: Date): Promise<number> {
   return await store.withTx(async tx => {
