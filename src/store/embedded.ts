@@ -10,19 +10,16 @@ import type { Result, Statement } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
 import type { Tables } from './tables.ts'
 import { conclude, createTransactions, poolOver } from './transaction.ts'
+import { createUpkeep } from './upkeep.ts'
 
 export interface EmbeddedOptions {
   dir: string
   log: StoreLog
   /** The database can no longer be used; the process should end. */
   onDeath?: (error: Error) => void
-  /** Statements that write between two VACUUMs: a single session has no autovacuum. */
-  vacuumEvery?: number
+  /** Dead rows that a table may keep (2000), beside a tenth of what lives in it. */
+  deadRows?: number
 }
-
-/** Tables that grow with the work, and the writes after which the planner first learns of it: until then it takes them for empty. */
-const growing = ['edgeferry.jobs', 'edgeferry.hints', 'edgeferry.objects', 'edgeferry.debts', 'pgboss.job_common']
-const firstAnalyze = 200
 
 /** So many in a row go ahead of the others before one of those has its turn. */
 const mostAhead = 4
@@ -31,7 +28,7 @@ const mostAhead = 4
  * PostgreSQL in a worker thread, for one process: PGlite with real fsync, behind a pool of one connection. Throws
  * StoreRefused if the folder is another process's, or not one of ours.
  */
-export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20_000 }: EmbeddedOptions): Promise<Store> {
+export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000 }: EmbeddedOptions): Promise<Store> {
   const root = resolve(dir)
   mkdirSync(root, { recursive: true })
   const unlock = lockFolder(join(root, 'database'))
@@ -43,12 +40,11 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     unlock()
     throw error
   }
-  let writes = 0
   const inTx = new AsyncLocalStorage<true>()
   const ahead = new AsyncLocalStorage<boolean>()
   const turns = createTurns(() => ahead.getStore() === true)
   const run = async (statements: readonly Statement[]): Promise<Result[]> => {
-    writes += statements.filter(isWrite).length
+    upkeep.wrote(statements.filter(isWrite).length)
     return await session.run(statements)
   }
   /** One statement of nobody's transaction, when its turn comes. */
@@ -65,6 +61,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
       }
     })
   }
+  const upkeep = createUpkeep({ run: runAlone, log, deadRows })
   const runOutside: typeof runAlone = async (text, values) => {
     // Others' statements would get into it.
     if (text === 'begin') throw new Error('Transactions of the store begin with withTx.')
@@ -81,29 +78,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
   })
   boss.on('error', error => { log.warn({ err: error }, 'the queue reports an error') })
   await boss.start()
-  let analyzeAt = firstAnalyze
-  let tending = false
-  /** Table after table, so that nobody waits longer than for one of them. */
-  async function tend (command: string, tables: readonly string[]): Promise<void> {
-    tending = true
-    try {
-      for (const table of tables) await runAlone(`${command} ${table}`)
-    } catch (error) {
-      log.warn({ err: error }, `${command} failed`)
-    } finally {
-      tending = false
-    }
-  }
-  const upkeep = setInterval(() => {
-    if (tending) return
-    if (writes >= vacuumEvery) {
-      writes = 0
-      listTables(runAlone).then(async tables => { await tend('vacuum (analyze)', tables) }).catch(error => { log.warn({ err: error }, 'VACUUM failed') })
-    } else if (writes >= analyzeAt) {
-      analyzeAt *= 4
-      tend('analyze', growing).catch(() => {})
-    }
-  }, 1000)
+  const looks = setInterval(upkeep.look, 1000)
   return {
     kysely,
     boss,
@@ -116,7 +91,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, vacuumEvery = 20
     readAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
     async close () {
-      clearInterval(upkeep)
+      clearInterval(looks)
       await boss.stop({ graceful: false, close: false })
       await turns.take(async () => {})
       await session.close()
@@ -182,12 +157,6 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
 }
 
 const isWrite = ({ text }: Statement): boolean => /^\s*(insert|update|delete|with|merge)/i.test(text)
-
-/** All tables that hold rows of ours or of pg-boss. */
-async function listTables (run: (text: string) => Promise<Result>): Promise<string[]> {
-  const { rows } = await run('select format(\'%I.%I\', schemaname, tablename) as name from pg_tables where schemaname in (\'edgeferry\', \'pgboss\', \'pg_catalog\') order by schemaname, tablename')
-  return (rows as Array<{ name: string }>).map(row => row.name)
-}
 
 /** The one session is used by one after the other, and a few in a row that somebody waits for go ahead. */
 function createTurns (isAhead: () => boolean) {

@@ -23,14 +23,21 @@ t.test('a database that panics says so at once, to those who wait and to those w
   await t.rejects(store.ping(), /the database thread ended/)
 })
 
-t.test('what is no longer needed is vacuumed after so many writes, for nothing else does it', async t => {
-  const store = await embedded({ dir: await makeDataDir(t), log, vacuumEvery: 50 })
+t.test('dead rows are given back, and the planner learns of tables that grew: each table when it needs it', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log, deadRows: 50 })
   t.teardown(async () => { await store.close() })
-  await store.kysely.insertInto('pauses').values(pause('rewritten')).execute()
-  const vacuums = async () => (await sql<{ count: number }>`select vacuum_count as count from pg_stat_user_tables where relname = 'pauses'`.execute(store.kysely)).rows[0]?.count
-  t.equal(await vacuums(), 0)
-  for (let n = 0; n < 60; n++) await store.kysely.updateTable('pauses').set({ reason: `${n}` }).execute()
-  await until(async () => await vacuums() === 1, 'the dead rows are given back', 120_000, 100)
+  const counts = async () => {
+    const { rows } = await sql<{ relname: string, vacuum_count: number, analyze_count: number }>`select relname, vacuum_count, analyze_count from pg_stat_user_tables where schemaname = 'edgeferry'`.execute(store.kysely)
+    return Object.fromEntries(rows.map(row => [row.relname, [row.vacuum_count, row.analyze_count]]))
+  }
+  for (let n = 0; n < 110; n++) await sql`insert into deletes values (now())`.execute(store.kysely)
+  await sql`delete from deletes`.execute(store.kysely)
+  await until(async () => (await counts())['deletes']?.[0] === 1, 'the dead rows are given back', 120_000, 100)
+  await sql`insert into hints select gen_random_uuid(), gen_random_uuid(), now() from generate_series(1, 250)`.execute(store.kysely)
+  for (let n = 0; n < 110; n++) await sql`insert into purge_objects values (${n}, gen_random_uuid())`.execute(store.kysely)
+  await until(async () => (await counts())['hints']?.[1] === 1, 'the planner knows of the hints', 120_000, 100)
+  const { deletes, hints, purge_objects: few, jobs } = await counts()
+  t.same({ deletes, hints, few, jobs }, { deletes: [1, 1], hints: [0, 1], few: [0, 0], jobs: [0, 0] })
 })
 
 t.test('a script that fails in the transaction it began spoils nothing for the next', async t => {
