@@ -32,10 +32,17 @@ export function createResumingBody (options: ResumingBodyOptions): Readable {
   let stream = options.stream
   let offset = 0
   let failures = 0
+  /** Bytes that were read ahead since the reader had taken all there was. */
+  let ahead = 0
 
   const body = new Readable({
-    highWaterMark: aheadBytes,
-    read () { stream.resume() },
+    // Chunk by chunk: as a stream of bytes it would copy all that waits into one for its reader, and keep both.
+    objectMode: true,
+    highWaterMark: 1,
+    read () {
+      ahead = 0
+      stream.resume()
+    },
     destroy (error, done) {
       signal?.removeEventListener('abort', abort)
       closing.abort()
@@ -64,7 +71,9 @@ export function createResumingBody (options: ResumingBodyOptions): Readable {
       offset += chunk.length
       failures = 0
       if (offset > sizeBytes) body.destroy(new AppError('object_changed', `S3 sent more than the ${sizeBytes} bytes it announced: the object must have changed.`))
-      else if (!body.push(chunk)) current.pause()
+      else body.push(chunk)
+      ahead += chunk.length
+      if (ahead >= aheadBytes) current.pause()
     })
     current.on('close', () => {
       clearInterval(watch)

@@ -59,6 +59,26 @@ t.test('a body goes on where it broke, ended early or fell silent', async (t) =>
   t.ok(first.destroyed)
 })
 
+t.test('chunks that wait come one by one, none of them copied, and no more than half a mebibyte of them', async (t) => {
+  const chunks = Array.from({ length: 8 }, () => Buffer.allocUnsafeSlow(200 * 1024))
+  const given: Buffer[] = []
+  const stream = new Readable({
+    highWaterMark: 0,
+    read () {
+      const chunk = chunks[given.length]
+      if (chunk !== undefined) given.push(chunk)
+      this.push(chunk ?? null)
+    }
+  })
+  const { body } = make([stream], { sizeBytes: 8 * 200 * 1024 })
+  await once(body, 'readable')
+  while (!stream.isPaused()) await new Promise((resolve) => setImmediate(resolve))
+  t.equal(given.length, 3)
+  const got: unknown[] = []
+  for await (const chunk of body) got.push(chunk)
+  t.ok(got.length === 8 && got.every((chunk, index) => chunk === chunks[index]))
+})
+
 t.test('a break after the last byte is none', async (t) => {
   const { body, offsets } = make([part('0123456789', 'break')])
   t.same(await buffer(body), bytes)
