@@ -1,19 +1,14 @@
 import { fork } from 'node:child_process'
 import { createPublicKey, verify, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { sql } from 'kysely'
 import { textToSign, type Fields } from '../../sandbox/sns/message.ts'
-import { laneOf, newJobId } from '../../src/jobs/job.ts'
-import { embedded } from '../../src/store/embedded.ts'
+import { storeBare, withBareStore } from './bare-store.ts'
 import { median } from './compare.ts'
-import { bucket, cpCode } from './servers.ts'
+import { startFlags } from './service.ts'
 
-/** Fastify that answers 200 and does nothing, in a process of its own. */
-export async function startBareFastify (): Promise<{ origin: string, close: () => void }> {
-  const child = fork(fileURLToPath(new URL('bare-fastify.ts', import.meta.url)), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+/** A server of the kit in a process of its own; `argument` is for itself. */
+export async function startBare (file: 'bare-fastify.ts' | 'bare-intake.ts', argument = ''): Promise<{ origin: string, close: () => void }> {
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [argument], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: file === 'bare-intake.ts' ? startFlags : [] })
   const origin = await new Promise<string>(resolve => { child.once('message', said => { resolve(String(said)) }) })
   return { origin, close () { child.disconnect() } }
 }
@@ -30,30 +25,16 @@ export function timeVerification (pem: string, bodies: Buffer[]): number {
   return (performance.now() - start) / bodies.length
 }
 
-/** Milliseconds that the database takes to store so many jobs by one statement and make them durable: nothing is looked up, nothing woken. */
+/** Milliseconds that the database takes to store so many jobs by one statement and make them durable. */
 export async function timeCommit (jobs: number, rounds: number): Promise<number> {
-  const dir = mkdtempSync(join(tmpdir(), 'edgeferry-bench-'))
-  const log = { info () {}, warn () {}, error () {} }
-  const store = await embedded({ dir, log })
   const times: number[] = []
-  try {
+  await withBareStore(async store => {
     for (let round = 0; round < rounds; round++) {
-      const now = new Date()
-      const rows = Array.from({ length: jobs }, (_, index) => {
-        const key = `commit/${round}/${index}.bin`
-        return { id: newJobId(now.getTime()), kind: 'sync', bucket, key, rule: bucket, target: 'default', cp_code: cpCode, path: key, lane: laneOf('default', cpCode, key), request: { onMissing: 'delete' }, source: { type: 'sns' }, created_at: now }
-      })
+      const keys = Array.from({ length: jobs }, (_, index) => `commit/${round}/${index}.bin`)
       const start = performance.now()
-      await store.withTx(async tx => {
-        await sql`insert into jobs (id, kind, state, bucket, key, rule, target, cp_code, path, lane, request, source, labels, timeline, created_at)
-          select id, kind, 'queued', bucket, key, rule, target, cp_code, path, lane, request, source, '{}', '[]', created_at
-          from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as row (id uuid, kind text, bucket text, key text, rule text, target text, cp_code int, path text, lane text, request jsonb, source jsonb, created_at timestamptz)`.execute(tx.kysely)
-      })
+      await storeBare(store, keys)
       times.push(performance.now() - start)
     }
-  } finally {
-    await store.close()
-    rmSync(dir, { recursive: true, force: true })
-  }
+  })
   return median(times)
 }

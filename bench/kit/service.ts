@@ -31,7 +31,7 @@ export interface Service {
 const ticksPerSecond = 100
 
 /** V8's flags, as `npm start` has them. */
-const startFlags = (/exec node (.*) src/.exec(packageJson.scripts.start)?.[1] ?? '').split(' ').filter(flag => !flag.startsWith('--env-file'))
+export const startFlags = (/exec node (.*) src/.exec(packageJson.scripts.start)?.[1] ?? '').split(' ').filter(flag => !flag.startsWith('--env-file'))
 
 async function freePort (): Promise<number> {
   return await new Promise(resolve => {
