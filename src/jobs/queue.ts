@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import { coalesce } from '../store/coalesce.ts'
-import type { Store, Trip, Tx } from '../store/store.ts'
+import type { Store, Tx } from '../store/store.ts'
 import type { JobRow } from '../store/tables.ts'
 import { packCallIn, packOwe, restPriority } from './debts/owe.ts'
 import { createFind } from './find.ts'
@@ -97,7 +97,7 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
   const before = repeated.flatMap(({ jobId }) => { const outcome = outcomes.get(jobId); return typeof outcome === 'string' && outcome !== jobId ? [outcome] : [] })
   const known = before.length === 0 ? [] : await tx.kysely.selectFrom('jobs').selectAll().where('id', 'in', before).execute()
   const stored = await storeJobs(store, tx, jobs.filter(({ id }) => (outcomes.get(id) ?? id) === id), now)
-  const byId = new Map([...known, ...stored].map(row => [row.id, row]))
+  const byId = new Map<string, JobRow>([...known, ...stored.map(row => ({ ...untouched, ...row }))].map(row => [row.id, row]))
   return jobs.map(({ id }) => {
     const outcome = outcomes.get(id) ?? id
     // A job that is forgotten already, though its key is not, was kept for less than a day by the clock of another replica.
@@ -106,19 +106,17 @@ async function storeOnce (store: Store, tx: Tx, items: Wanted[], now: Date): Pro
 }
 
 /**
- * One transaction for all that arrived together: their rows, their wake-ups and what they owe, and what `packMore` adds.
- * Ends the transaction. Returns the jobs as they are stored.
+ * One transaction for all that arrived together: after what `trip` holds already, their rows, their wake-ups and what
+ * they owe. Ends the transaction. Returns what was stored of each.
  */
-export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date, packMore: (trip: Trip) => void = () => {}): Promise<JobRow[]> {
+export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Date, trip = tx.trip()) {
   const rows = items.map(item => toRow(item, now))
-  const trip = tx.trip()
   if (rows.length > 0) {
     const columns = sql.join(Object.keys(rows[0] as object).map(name => sql.ref(name)))
     // One parameter, however many rows: the embedded database takes twice as long over thousands of them.
     trip.add(sql`insert into jobs (${columns}) select ${columns} from jsonb_populate_recordset(null::jobs, ${JSON.stringify(rows)}::jsonb)`)
   }
   packWakeUps(store.boss, tx, trip, rows.flatMap(row => row.state === 'queued' && row.lane !== null && row.target !== null ? [{ target: row.target, lane: row.lane }] : []))
-  packMore(trip)
   const purges = items.flatMap(({ purge }, index) => {
     const { id = '', lane = null } = rows[index] ?? {}
     return purge === undefined ? [] : [{ ...purge, id, lane, priority: restPriority(purge.plan.objects.length) }]
@@ -139,7 +137,7 @@ export async function storeJobs (store: Store, tx: Tx, items: NewJob[], now: Dat
     jobIds: [id]
   })))
   await Promise.all([calling, trip.send({ commit: true })])
-  return rows.map(row => ({ ...untouched, ...row }))
+  return rows
 }
 
 /** What a job has not come to when it is stored. */

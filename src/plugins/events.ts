@@ -40,9 +40,9 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
   const count = (source: string, verdict: string): void => { metrics.events.inc({ source, verdict }) }
 
   const takeAll = coalesce<Hint[], Received[]>(async messages => {
-    const results = await store.withTx(async tx => await takeHints(store, tx, messages.flat(), now()), { goesAhead: true })
+    const results = await takeHints(store, messages.flat(), now())
     return messages.map(hints => results.splice(0, hints.length))
-  }, { max: maxMessagesAtOnce })
+  }, { max: maxMessagesAtOnce, overlapAt: 64 })
   const receiveEvents = createReceiveEvents({
     rules: () => config.rules.current().rules,
     count,

@@ -7,7 +7,7 @@ import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
 import type { Result, Statement } from './statements.ts'
-import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog } from './store.ts'
+import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
 import { conclude, createTransactions, poolOver } from './transaction.ts'
 import { createUpkeep } from './upkeep.ts'
@@ -69,7 +69,17 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000 
   }
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runOutside) }) })
   // A thread that cannot even roll back is dead, and `onDeath` was called.
-  const transact = createTransactions({ run, discard () {} })
+  const connection = { run, discard () {} }
+  const idle: Array<ReturnType<typeof createTransactions>> = []
+  /** Begins in its turn, and lets the next one begin as soon as its own last statements are on their way. */
+  async function transact<T> (fn: (tx: Tx) => Promise<T>) {
+    const handle = idle.pop() ?? createTransactions(connection)
+    try {
+      return await turns.take(async pass => await inTx.run(true, async () => await handle(fn, pass)))
+    } finally {
+      idle.push(handle)
+    }
+  }
   await migrate(new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runAlone) }) }))
   const boss = new PgBoss({
     ...bossOptions,
@@ -86,7 +96,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000 
     fsyncs: () => Atomics.load(fsyncs, 0),
     withTx: async (fn, { goesAhead = false } = {}) => {
       if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
-      return await ahead.run(goesAhead, async () => await conclude(await turns.take(async () => await inTx.run(true, async () => await transact(fn))), kysely, log))
+      return await ahead.run(goesAhead, async () => await conclude(await transact(fn), kysely, log))
     },
     readAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
@@ -171,7 +181,8 @@ function createTurns (isAhead: () => boolean) {
     else next.go()
   }
   return {
-    async take<T> (use: () => Promise<T>): Promise<T> {
+    /** The turn ends with `use`, or when that passes it on. */
+    async take<T> (use: (pass: () => void) => Promise<T>): Promise<T> {
       if (busy) {
         await new Promise<void>(resolve => {
           const ahead = isAhead()
@@ -180,10 +191,15 @@ function createTurns (isAhead: () => boolean) {
         })
       }
       busy = true
+      let passed = false
+      const passOnce = (): void => {
+        if (!passed) pass()
+        passed = true
+      }
       try {
-        return await use()
+        return await use(passOnce)
       } finally {
-        pass()
+        passOnce()
       }
     }
   }

@@ -45,6 +45,11 @@ export const migrations: Record<string, Migration> = {
     async up (db) {
       for (const statement of budgets) await sql.raw(statement).execute(db)
     }
+  },
+  '0009-intake': {
+    async up (db) {
+      for (const statement of intake) await sql.raw(statement).execute(db)
+    }
   }
 }
 
@@ -208,4 +213,14 @@ const budgets = [
     per_second float8 not null, refused float8, good float8,
     cut_at float8 not null, probe_at float8 not null, used_at float8 not null, next_at float8 not null
   )`
+]
+
+/** What makes a whole transaction fail by a condition, and identities as short as they may be: 128 bits of their digest. */
+const intake = [
+  `create function refuse(state text, why text) returns void language plpgsql as $$
+    begin
+      raise exception using errcode = state, message = why;
+    end $$`,
+  `alter table hints alter column identity type uuid
+    using encode(substring(decode(translate(identity, '-_', '+/') || '=', 'base64') from 1 for 16), 'hex')::uuid`
 ]

@@ -4,7 +4,7 @@ import { PgBoss } from 'pg-boss'
 import type { Result } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
-import { conclude, createTransactions, type Connection } from './transaction.ts'
+import { commit, conclude, createTransactions, rollback, type Connection } from './transaction.ts'
 
 const int8 = 20
 /** Any number that no other user of the database takes for an advisory lock. */
@@ -83,9 +83,14 @@ function connectionOver (client: pg.PoolClient, discard: () => void): Connection
     discard,
     async run (statements) {
       const results: Result[] = []
-      for (const { text, values } of statements) {
-        const { rows, rowCount } = await client.query(text, [...values])
-        results.push({ rows, affected: rowCount ?? 0 })
+      try {
+        for (const { text, values } of statements) {
+          const { rows, rowCount } = await client.query(text, [...values])
+          results.push({ rows, affected: rowCount ?? 0 })
+        }
+      } catch (error) {
+        if (statements.at(-1)?.text === commit.text) await client.query(rollback.text).catch(discard)
+        throw error
       }
       return results
     }

@@ -5,17 +5,20 @@ import type { Tables } from './tables.ts'
 
 /** One session of the database, held by one transaction at a time. */
 export interface Connection {
-  /** Runs statements in order, in as few trips as it can; rejects with the first error, and runs none after it. */
+  /**
+   * Runs statements in order, in as few trips as it can; rejects with the first error, and runs none after it. They are on
+   * their way when it returns. Where the last is the commit, no transaction is open afterwards, whatever came of it.
+   */
   run: (statements: readonly Statement[]) => Promise<Result[]>
   /** A transaction could not even be rolled back: nobody may use this session any more. */
   discard: () => void
 }
 
 const begin: Statement = { text: 'begin', values: [] }
-const commit: Statement = { text: 'commit', values: [] }
-const rollback: Statement = { text: 'rollback', values: [] }
+export const commit: Statement = { text: 'commit', values: [] }
+export const rollback: Statement = { text: 'rollback', values: [] }
 
-type State = 'new' | 'open' | 'failed' | 'committed'
+type State = 'new' | 'open' | 'failed' | 'committed' | 'lost'
 
 /** What one transaction knows of itself. */
 interface Course {
@@ -27,10 +30,11 @@ interface Course {
 interface Outcome<T> { result: T, after: Afterwards[] }
 
 /**
- * Transactions over one session: each begins with its first statement and may commit with its last ones, so that it
- * takes no trip more than its own statements do.
+ * Transactions over one session, one at a time: each begins with its first statement and may commit with its last ones,
+ * so that it takes no trip more than its own statements do. `onLast` is called when the last ones are on their way: what
+ * others send to the session from then on comes after them.
  */
-export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) => Promise<T>) => Promise<Outcome<T>> {
+export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) => Promise<T>, onLast?: () => void) => Promise<Outcome<T>> {
   let current: Course | undefined
   const run: Course['run'] = async (statements, isLast) => {
     if (current === undefined) throw new Error('A transaction was used after its end.')
@@ -41,22 +45,24 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
   const db: BossDatabase = { executeSql: async (text, values) => ({ rows: (await runOne(text, values ?? [])).rows }) }
   const tx: Tx = { kysely, db, trip: () => createTrip(kysely, run), afterCommit (act) { current?.after.push(act) } }
 
-  return async fn => {
+  return async (fn, onLast = () => {}) => {
     let state: State = 'new'
     const is = (...wanted: State[]): boolean => wanted.includes(state)
     const course: Course = current = {
       after: [],
       async run (statements, isLast = false) {
-        if (is('committed')) throw new Error('A transaction was used after its commit.')
+        if (is('committed', 'lost')) throw new Error('A transaction was used after its commit.')
         const isFirst = is('new')
         if (isFirst && statements.length === 0) return []
         state = 'open'
         try {
-          const results = await connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
+          const sent = connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
+          if (isLast) onLast()
+          const results = await sent
           if (isLast) state = 'committed'
           return results.slice(isFirst ? 1 : 0, statements.length + (isFirst ? 1 : 0))
         } catch (error) {
-          state = 'failed'
+          state = isLast ? 'lost' : 'failed'
           throw error
         }
       }
@@ -64,7 +70,7 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
     try {
       const result = await fn(tx)
       // PostgreSQL would answer a commit by a silent rollback.
-      if (is('failed')) throw new Error('A statement of the transaction failed, and nobody said so.')
+      if (is('failed', 'lost')) throw new Error('A statement of the transaction failed, and nobody said so.')
       if (is('open')) await course.run([], true)
       return { result, after: course.after }
     } catch (error) {

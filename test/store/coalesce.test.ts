@@ -31,3 +31,37 @@ t.test('a failure alone is told to its caller, and the next call works', async t
   fails = false
   t.equal(await flush(2), 2)
 })
+
+t.test('a second flush begins beside the one under way once enough wait for it, and never a third', async t => {
+  const flushes: Array<{ items: number[], end: () => void }> = []
+  const flush = coalesce<number, number>(async items => {
+    await new Promise<void>(resolve => { flushes.push({ items, end: resolve }) })
+    return items
+  }, { overlapAt: 3 })
+  const turn = async () => { await new Promise(resolve => { setTimeout(resolve, 1) }) }
+  const answers: Array<Promise<number>> = []
+  const call = async (...items: number[]) => {
+    answers.push(...items.map(async item => await flush(item)))
+    await turn()
+  }
+  const begun = () => flushes.map(({ items }) => items)
+  await call(1)
+  await call(2, 3)
+  t.same(begun(), [[1]], 'two are not enough')
+  await call(4)
+  t.same(begun(), [[1], [2, 3, 4]])
+  await call(5, 6, 7, 8)
+  t.same(begun().length, 2, 'two are under way')
+  flushes[1]?.end()
+  await turn()
+  t.same(begun(), [[1], [2, 3, 4], [5, 6, 7, 8]])
+  await call(9)
+  flushes[2]?.end()
+  await turn()
+  t.same(begun().length, 3, 'one waits for the one that is under way')
+  flushes[0]?.end()
+  await turn()
+  t.same(begun().at(-1), [9])
+  flushes[3]?.end()
+  t.same(await Promise.all(answers), [1, 2, 3, 4, 5, 6, 7, 8, 9])
+})

@@ -140,6 +140,36 @@ function contract (t: Test, store: Store): void {
     t.same((await sql`select n from tally`.execute(store.kysely)).rows, [{ n: 20 }])
   })
 
+  t.test('what follows a transaction that could not be committed is none of its business', async t => {
+    const refused = store.withTx(async tx => {
+      const trip = tx.trip()
+      trip.add(tx.kysely.insertInto('pauses').values(pause('refused')))
+      trip.add(sql`select edgeferry.refuse('EF001', 'no')`)
+      await trip.send({ commit: true })
+    })
+    const others = Array.from({ length: 3 }, async (_, n) => {
+      await store.withTx(async tx => {
+        await tx.kysely.insertInto('pauses').values(pause(`behind ${n}`)).execute()
+        if (n === 1) throw new Error('this one not')
+      })
+    })
+    const alone = store.kysely.insertInto('pauses').values(pause('behind, alone')).execute()
+    await t.rejects(refused, { code: 'EF001', message: 'no' })
+    await alone
+    t.same((await Promise.allSettled(others)).map(other => other.status), ['fulfilled', 'rejected', 'fulfilled'])
+    const { rows } = await sql<{ name: string }>`select name from pauses where name like 'behind%' or name = 'refused' order by name`.execute(store.kysely)
+    t.same(rows.map(row => row.name), ['behind 0', 'behind 2', 'behind, alone'])
+  })
+
+  t.test('a transaction whose last statements failed has failed, though nobody said so', async t => {
+    await t.rejects(store.withTx(async tx => {
+      const trip = tx.trip()
+      trip.add(sql`select edgeferry.refuse('EF001', 'no')`)
+      await trip.send({ commit: true }).catch(() => {})
+    }), /nobody said so/)
+    await t.resolves(store.ping())
+  })
+
   t.test('it answers a ping', async t => { await t.resolves(store.ping()) })
 }
 
