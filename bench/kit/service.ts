@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseEnv } from 'node:util'
 import type { Cost } from './loop.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { bucket } from './servers.ts'
@@ -30,8 +31,9 @@ export interface Service {
 
 const ticksPerSecond = 100
 
-/** V8's flags, as `npm start` has them. */
-export const startFlags = (/exec node (.*) src/.exec(packageJson.scripts.start)?.[1] ?? '').split(' ').filter(flag => !flag.startsWith('--env-file'))
+/** How `npm start` starts it: its environment, and V8's flags. */
+const [, startEnv = '', flags = ''] = /exec env (.*) node (.*) src/.exec(packageJson.scripts.start) ?? []
+export const startFlags = flags.split(' ').filter(flag => !flag.startsWith('--env-file'))
 
 async function freePort (): Promise<number> {
   return await new Promise(resolve => {
@@ -49,7 +51,7 @@ export async function startService ({ env, execArgv = [], dir: given, keep = fal
   const dir = given ?? mkdtempSync(join(tmpdir(), 'edgeferry-bench-'))
   const port = await freePort()
   const child = spawn(process.execPath, [...startFlags, ...execArgv, fileURLToPath(new URL('../../src/server.ts', import.meta.url))], {
-    env: { PATH: process.env['PATH'], ...env, PORT: String(port), DATA_DIR: join(dir, 'data') }, cwd: dir, stdio: ['ignore', 'inherit', 'inherit']
+    env: { PATH: process.env['PATH'], ...parseEnv(startEnv.replaceAll(' ', '\n')), ...env, PORT: String(port), DATA_DIR: join(dir, 'data') }, cwd: dir, stdio: ['ignore', 'inherit', 'inherit']
   })
   const origin = `http://127.0.0.1:${port}`
   const agent = new Agent({ keepAlive: true })
