@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import { actionHeader, encodePath, sign } from './auth.ts'
 import { createClock } from './clock.ts'
@@ -75,7 +75,7 @@ export const kindOf = (action: Attempt['action']): 'read' | 'write' => action ==
  */
 export function createNetStorageClient (options: NetStorageOptions): NetStorageClient {
   const { keyName, key, now = Date.now, admit, onRequest = () => {}, onClockOffset = () => {} } = options
-  const uniqueId = options.uniqueId ?? (() => randomBytes(8).readBigUInt64BE().toString())
+  const uniqueId = options.uniqueId ?? (() => String(randomInt(2 ** 48 - 1)))
   const clock = createClock(now, onClockOffset)
   const transport = createTransport({
     hostname: options.hostname,

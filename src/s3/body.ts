@@ -9,6 +9,9 @@ const aheadBytes = 512 * 1024
 /** Into how many looks a silence is cut; it is noticed at most one look late. */
 const looks = 4
 
+/** Why what belongs to a body ends with it. A new one for each would cost as much as a signature. */
+const closed = new Error('the body was closed')
+
 export interface ResumingBodyOptions {
   /** The stream of the first answer. */
   stream: Readable
@@ -45,7 +48,7 @@ export function createResumingBody (options: ResumingBodyOptions): Readable {
     },
     destroy (error, done) {
       signal?.removeEventListener('abort', abort)
-      closing.abort()
+      closing.abort(closed)
       stream.destroy()
       done(error)
     }
