@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { startPostgres } from '../test/postgres-server.ts'
 import type { Print } from './kit/compare.ts'
 import { bucket, keyOf, startServers } from './kit/servers.ts'
 import { startService, syncAll, type Job, type Service } from './kit/service.ts'
@@ -11,18 +12,29 @@ const waiting = Number(process.env['BENCH_WAITING'] ?? 100_000)
 const recordsPerCall = 1000
 const mib = (bytes: number): string => `${Math.round(bytes / 1024 ** 2)} MiB`
 
-/** Resident memory of the process while large objects stream, and while many jobs wait behind them. */
+/** Resident memory of the process while large objects stream, and while many jobs wait behind them, on both databases. */
 export async function run (print: Print): Promise<void> {
+  await measure('embedded', {}, print)
+  const server = await startPostgres()
+  if (server === undefined) return
+  try {
+    await measure('PostgreSQL', { DATABASE_URL: server.url }, print)
+  } finally {
+    await server.stop()
+  }
+}
+
+async function measure (database: string, env: Record<string, string>, print: Print): Promise<void> {
   const servers = await startServers()
-  const first = await startService({ env: servers.env, keep: true })
+  const first = await startService({ env: { ...servers.env, ...env }, keep: true })
   await servers.s3.call('putRow', { prefix: 'warm', count: 50, sizeBytes: 10_240, etag: 'md5' })
   await first.stop()
-  const service = await startService({ env: servers.env, dir: first.dir })
+  const service = await startService({ env: { ...servers.env, ...env }, dir: first.dir })
   try {
     await syncAll(service, rowOf('warm', 50), { force: true })
     await sleep(quietMs)
     const idle = service.memory().rssBytes
-    print(`Idle, after 50 copies and ${quietMs / 1000} s of quiet: ${mib(idle)}.`)
+    print(`${database}: idle, after 50 copies and ${quietMs / 1000} s of quiet: ${mib(idle)}.`)
     await peak(service, idle, `${large} objects of 2 GiB at once`, async () => {
       await servers.s3.call('putRow', { prefix: 'large', count: large, sizeBytes: 2 * 1024 ** 3, etag: 'multipart' })
       await syncAll(service, rowOf('large', large), { force: true })
@@ -46,6 +58,7 @@ export async function run (print: Print): Promise<void> {
       }
     }
     print(`Meanwhile a change of 10 KB begins after ${Math.round(Math.max(...starts))} ms at most.`)
+    print('')
   } finally {
     await service.stop()
     await first.remove()
