@@ -46,8 +46,8 @@ async function answer ({ db, run }: Open, { id, statements }: Ask): Promise<Repl
     const parts = await db.exec(first.text)
     return { id, results: [{ rows: parts.flatMap(each => each.rows), affected: parts.at(-1)?.affectedRows ?? 0 }] }
   } catch (cause) {
-    // The next statements may be here already: they must not get into what could not be committed.
-    if (statements.at(-1)?.text === 'commit') await run([{ text: 'rollback', values: [] }])
+    // The next statements may be here already: they must not get into what could not be committed. In a worker, exit ends the thread alone.
+    if (statements.at(-1)?.text === 'commit') await run([{ text: 'rollback', values: [] }]).catch(() => { process.exit(1) })
     const { message, code, detail } = cause as { message: string, code?: string, detail?: string }
     return { id, error: { message, ...(code === undefined ? {} : { code }), ...(detail === undefined ? {} : { detail }) } }
   }

@@ -114,7 +114,7 @@ export async function forgetHints (store: Store, before: Date): Promise<void> {
   await sql`delete from hints where identity in (select identity from hints where seen_at < ${before}::timestamptz limit 10000)`.execute(store.kysely)
 }
 
-/** Remembers which job answers for an event. In one order, so that two replicas never wait for each other. */
+/** Remembers which job answers for an event. In one order, so that no two replicas wait for one another. */
 function packMarks (trip: Trip, marks: Array<{ identity: string, jobId: string }>, now: Date, onConflict: RawBuilder<unknown>): void {
   const unique = [...new Map(marks.map(mark => [mark.identity, mark.jobId]))]
   if (unique.length === 0) return

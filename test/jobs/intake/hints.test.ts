@@ -29,6 +29,15 @@ t.test('a repeat is dropped, whether the message or only the record is the same'
   t.same(await verdicts(event('twice', '0a1', 'm3'), event('twice', '0a1', 'm4')), ['stored', 'duplicate'], 'in one batch, too')
 })
 
+t.test('what is new among what was seen or overtaken is stored, once', async t => {
+  await take(event('mixed seen', '0a1', 'mixed 1'), event('mixed overtaken', '0a2', 'mixed 2'))
+  const given = [event('mixed new', '0a1', 'mixed 3'), event('mixed seen', '0a1', 'mixed 1'), event('mixed other', '0a1', 'mixed 4'), event('mixed overtaken', '0a1', 'mixed 5')]
+  t.same(await verdicts(...given), ['stored', 'duplicate', 'stored', 'stale'])
+  const { rows } = await sql<{ key: string, n: number }>`select key, count(*) as n from jobs where key like 'mixed%' group by key order by key`.execute(store.kysely)
+  t.same(rows, ['mixed new', 'mixed other', 'mixed overtaken', 'mixed seen'].map(key => ({ key, n: 1 })))
+  t.same(await verdicts(given[0] as Hint, given[2] as Hint), ['duplicate', 'duplicate'])
+})
+
 t.test('an earlier event is dropped while the job of a later one is alive or has succeeded', async t => {
   for (const state of ['queued', 'uploading', 'settling', 'held', 'succeeded']) {
     const key = `later ${state}`
