@@ -29,6 +29,12 @@ async function open (): Promise<PGlite> {
     parsers: { [types.INT8]: Number }
   })
   await db.exec('create schema if not exists edgeferry; set search_path to edgeferry, public')
+  // Whatever is not vacuumed bounds how many transactions there may be, and nobody ever connects to these.
+  const { rows: templates } = await db.query<{ datname: string }>('select datname from pg_database where datname <> current_database()')
+  for (const { datname } of templates) {
+    await db.query('update pg_database set datistemplate = false where datname = $1', [datname])
+    await db.exec(`drop database "${datname}"`)
+  }
   const before = Atomics.load(fsyncs, 0)
   await db.exec('create table if not exists public.durability (at timestamptz); truncate public.durability; insert into public.durability values (now())')
   const { rows } = await db.query<{ fsync: string }>('show fsync')

@@ -18,7 +18,7 @@ const begin: Statement = { text: 'begin', values: [] }
 export const commit: Statement = { text: 'commit', values: [] }
 export const rollback: Statement = { text: 'rollback', values: [] }
 
-type State = 'new' | 'open' | 'failed' | 'committed' | 'lost'
+type State = 'new' | 'open' | 'failed' | 'committing' | 'committed' | 'lost'
 
 /** What one transaction knows of itself. */
 interface Course {
@@ -48,32 +48,47 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
   return async (fn, onLast = () => {}) => {
     let state: State = 'new'
     const is = (...wanted: State[]): boolean => wanted.includes(state)
+    let ending: Promise<unknown> = Promise.resolve()
+    let underWay: Promise<unknown> = Promise.resolve()
+    let hasFailed = false
+    async function send (statements: readonly Statement[], isLast: boolean): Promise<Result[]> {
+      // Once the commit is on its way, the session belongs to the next one.
+      if (!is('new', 'open')) throw new Error(is('failed') ? 'A transaction was used after one of its statements had failed.' : 'A transaction was used after its commit.')
+      const isFirst = is('new')
+      if (isFirst && statements.length === 0) return []
+      state = isLast ? 'committing' : 'open'
+      try {
+        if (isLast) await underWay
+        if (hasFailed) throw new Error('A statement of the transaction failed before its commit.')
+        const sent = connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
+        if (isLast) onLast()
+        else underWay = sent.catch(() => { hasFailed = true })
+        const results = await sent
+        if (isLast) state = 'committed'
+        return results.slice(isFirst ? 1 : 0, statements.length + (isFirst ? 1 : 0))
+      } catch (error) {
+        if (isLast && !hasFailed) state = 'lost'
+        else if (is('open', 'committing')) state = 'failed'
+        throw error
+      }
+    }
     const course: Course = current = {
       after: [],
       async run (statements, isLast = false) {
-        if (is('committed', 'lost')) throw new Error('A transaction was used after its commit.')
-        const isFirst = is('new')
-        if (isFirst && statements.length === 0) return []
-        state = 'open'
-        try {
-          const sent = connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
-          if (isLast) onLast()
-          const results = await sent
-          if (isLast) state = 'committed'
-          return results.slice(isFirst ? 1 : 0, statements.length + (isFirst ? 1 : 0))
-        } catch (error) {
-          state = isLast ? 'lost' : 'failed'
-          throw error
-        }
+        const done = send(statements, isLast)
+        if (isLast) ending = done.catch(() => {})
+        return await done
       }
     }
     try {
       const result = await fn(tx)
+      await ending
       // PostgreSQL would answer a commit by a silent rollback.
       if (is('failed', 'lost')) throw new Error('A statement of the transaction failed, and nobody said so.')
       if (is('open')) await course.run([], true)
       return { result, after: course.after }
     } catch (error) {
+      await ending
       if (is('open', 'failed')) await connection.run([rollback]).catch(() => { connection.discard() })
       throw error
     } finally {

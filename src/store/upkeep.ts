@@ -20,12 +20,13 @@ const writesBetween = 100
 export function createUpkeep ({ run, log, deadRows }: UpkeepOptions) {
   let writes = 0
   let tending = false
+  const warn = (error: unknown): void => { log.warn({ err: error }, 'VACUUM or ANALYZE failed') }
 
   async function tend (): Promise<void> {
     // The counters of the last second are counted only when they are asked for.
     await run('select pg_stat_force_next_flush()')
     const { rows } = await run(due, [deadRows])
-    for (const { command } of rows as Array<{ command: string }>) await run(command)
+    for (const { command } of rows as Array<{ command: string }>) await run(command).catch(warn)
   }
 
   return {
@@ -35,19 +36,21 @@ export function createUpkeep ({ run, log, deadRows }: UpkeepOptions) {
       if (tending || writes < writesBetween) return
       tending = true
       writes = 0
-      tend().catch((error: unknown) => { log.warn({ err: error }, 'VACUUM or ANALYZE failed') }).finally(() => { tending = false })
+      tend().catch(warn).finally(() => { tending = false })
     }
   }
 }
 
 /**
  * The tables that need it, with the command. Until its first ANALYZE the planner takes a table for empty; and no row may
- * stay unfrozen for so long that transactions run out of numbers, not even in a table that never changes.
+ * stay unfrozen for so long that transactions run out of numbers, not even in a table that never changes: a VACUUM that
+ * is not told to freeze passes over pages which all can see.
  */
 const due = `
-  select case when has_dead then 'vacuum (analyze) ' else 'analyze ' end || format('%I.%I', schemaname, relname) as command
+  select case when is_old then 'vacuum (freeze, analyze) ' when has_dead then 'vacuum (analyze) ' else 'analyze ' end || format('%I.%I', schemaname, relname) as command
   from (
-    select schemaname, stat.relname, n_dead_tup > $1::int + lives / 10 or age(relfrozenxid) > 100000000 as has_dead, n_mod_since_analyze > case when reltuples < 0 then 200 else 1000 end + lives * 0.3 as has_grown
+    select schemaname, stat.relname, age(relfrozenxid) > 100000000 as is_old, n_dead_tup > $1::int + lives / 10 as has_dead,
+      n_mod_since_analyze > case when reltuples < 0 then 200 else 1000 end + lives * 0.3 as has_grown
     from pg_stat_all_tables as stat join pg_class on pg_class.oid = relid cross join lateral greatest(reltuples, 0) as lives
     where relkind = 'r' and schemaname <> 'pg_toast'
-  ) as tables where has_dead or has_grown order by 1`
+  ) as tables where is_old or has_dead or has_grown order by 1`

@@ -170,6 +170,50 @@ function contract (t: Test, store: Store): void {
     await t.resolves(store.ping())
   })
 
+  t.test('nothing of a transaction gets into the next one, however its end is mistreated', async t => {
+    const insert = (tx: Tx, name: string) => tx.kysely.insertInto('pauses').values(pause(name))
+    const mistreated: Record<string, (tx: Tx, name: string) => Promise<unknown>> = {
+      async 'left before the answer to its commit' (tx, name) {
+        const trip = tx.trip()
+        trip.add(insert(tx, name))
+        trip.send({ commit: true }).catch(() => {})
+        await new Promise(resolve => { setImmediate(resolve) })
+        throw new Error('left')
+      },
+      async 'a trip that fails while the last one is under way' (tx, name) {
+        const [one, two] = [tx.trip(), tx.trip()]
+        one.add(sql`select nonsense`)
+        two.add(insert(tx, name))
+        await Promise.all([one.send(), two.send({ commit: true })])
+      },
+      async 'a statement after the commit' (tx, name) {
+        const trip = tx.trip()
+        trip.add(insert(tx, name))
+        await Promise.all([trip.send({ commit: true }), new Promise(resolve => { setImmediate(resolve) }).then(async () => await insert(tx, `${name}, late`).execute())])
+      },
+      async 'a failure that is swallowed before an empty commit' (tx, name) {
+        await insert(tx, name).execute()
+        await sql`select nonsense`.execute(tx.kysely).catch(() => {})
+        await tx.trip().send({ commit: true })
+      }
+    }
+    const names = Object.keys(mistreated)
+    for (const name of names) {
+      const first = t.rejects(store.withTx(async tx => await mistreated[name]?.(tx, name)), name)
+      const next = store.withTx(async tx => {
+        await insert(tx, `${name}: next 1`).execute()
+        await new Promise(resolve => { setTimeout(resolve, 5) })
+        await insert(tx, `${name}: next 2`).execute()
+      })
+      await Promise.all([first, next])
+    }
+    const { rows } = await sql<{ name: string }>`select name from pauses where name like any(${names.map(name => `${name}%`)}::text[])`.execute(store.kysely)
+    const found = rows.map(row => row.name)
+    t.same(found.filter(name => name.includes(': next ')).sort(), names.flatMap(name => [`${name}: next 1`, `${name}: next 2`]).sort())
+    t.same(found.filter(name => name.endsWith(', late')), [])
+    for (const name of names.slice(1).filter(name => !name.endsWith('after the commit'))) t.notOk(found.includes(name), name)
+  })
+
   t.test('it answers a ping', async t => { await t.resolves(store.ping()) })
 }
 

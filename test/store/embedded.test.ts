@@ -40,6 +40,13 @@ t.test('dead rows are given back, and the planner learns of tables that grew: ea
   t.same({ deletes, hints, few, jobs }, { deletes: [1, 1], hints: [0, 1], few: [0, 0], jobs: [0, 0] })
 })
 
+t.test('it has no database but its own: one that nobody vacuums would bound how many transactions there may be', async t => {
+  const dir = await makeDataDir(t)
+  const store = await embedded({ dir, log })
+  t.teardown(async () => { await store.close() })
+  t.same((await sql`select datname from pg_database`.execute(store.kysely)).rows, [{ datname: 'postgres' }])
+})
+
 t.test('a script that fails in the transaction it began spoils nothing for the next', async t => {
   const store = await embedded({ dir: await makeDataDir(t), log })
   t.teardown(store.close)

@@ -54,8 +54,9 @@ export async function wake (boss: PgBoss, tx: Tx, lanes: Array<{ target: string,
  * attempt is called earlier when no `startAfter` is given, right after the commit, or else by `sweep`.
  */
 export function packWakeUps (boss: PgBoss, tx: Tx, trip: Trip, lanes: Array<{ target: string, lane: string }>, { startAfter, priority }: Calling = {}): void {
-  for (const [target, mine] of Map.groupBy(lanes, each => each.target)) {
-    const wanted = [...new Set(mine.map(each => each.lane))]
+  // In one order: two transactions that call the same lanes would else wait for one another.
+  for (const [target, mine] of [...Map.groupBy(lanes, each => each.target)].sort(([one], [other]) => one < other ? -1 : 1)) {
+    const wanted = [...new Set(mine.map(each => each.lane))].sort()
     const jobs = wanted.map(lane => ({ singletonKey: lane, data: { lane }, ...(startAfter === undefined ? {} : { startAfter }), ...(priority === undefined ? {} : { priority }) }))
     const inserted = trip.boss(async db => await boss.insert(queueOf(target), jobs, { db, returnId: true }))
     if (startAfter !== undefined) continue
