@@ -19,6 +19,8 @@ export interface EmbeddedOptions {
   onDeath?: (error: Error) => void
   /** Dead rows that a table may keep (2000), beside a tenth of what lives in it. */
   deadRows?: number
+  /** Transactions after which a table is frozen (100,000,000). */
+  freezeAge?: number
 }
 
 /** So many in a row go ahead of the others before one of those has its turn. */
@@ -28,7 +30,7 @@ const mostAhead = 4
  * PostgreSQL in a worker thread, for one process: PGlite with real fsync, behind a pool of one connection. Throws
  * StoreRefused if the folder is another process's, or not one of ours.
  */
-export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000 }: EmbeddedOptions): Promise<Store> {
+export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000, freezeAge = 100_000_000 }: EmbeddedOptions): Promise<Store> {
   const root = resolve(dir)
   mkdirSync(root, { recursive: true })
   const unlock = lockFolder(join(root, 'database'))
@@ -61,7 +63,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000 
       }
     })
   }
-  const upkeep = createUpkeep({ run: runAlone, log, deadRows })
+  const upkeep = createUpkeep({ run: runAlone, log, deadRows, freezeAge })
   const runOutside: typeof runAlone = async (text, values) => {
     // Others' statements would get into it.
     if (text === 'begin') throw new Error('Transactions of the store begin with withTx.')

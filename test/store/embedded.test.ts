@@ -40,6 +40,23 @@ t.test('dead rows are given back, and the planner learns of tables that grew: ea
   t.same({ deletes, hints, few, jobs }, { deletes: [1, 1], hints: [0, 1], few: [0, 0], jobs: [0, 0] })
 })
 
+t.test('tables that no transaction changed for long are frozen, once', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log, freezeAge: 200 })
+  t.teardown(async () => { await store.close() })
+  // As many pages as all can see, which a VACUUM that is not told to freeze passes over.
+  await sql`insert into hints select gen_random_uuid(), gen_random_uuid(), now() from generate_series(1, 20000)`.execute(store.kysely)
+  await sql`vacuum hints`.execute(store.kysely)
+  const count = async (what: 'vacuum' | 'analyze', table: string) => (await sql<{ n: number }>`select ${sql.ref(`${what}_count`)} as n from pg_stat_user_tables where relname = ${table}`.execute(store.kysely)).rows[0]?.n ?? 0
+  const oldest = async () => (await sql<{ age: number }>`select max(age(relfrozenxid)) as age from pg_class where relkind in ('r', 't')`.execute(store.kysely)).rows[0]?.age ?? Infinity
+  for (let n = 0; n < 250; n++) await sql`insert into deletes values (now())`.execute(store.kysely)
+  await until(async () => await oldest() < 200, 'all are frozen', 120_000, 100)
+  t.equal(await count('vacuum', 'hints'), 2)
+  const before = await count('analyze', 'purge_objects')
+  for (let n = 0; n < 110; n++) await sql`insert into purge_objects select ${n}, gen_random_uuid() from generate_series(1, 10)`.execute(store.kysely)
+  await until(async () => await count('analyze', 'purge_objects') > before, 'it looked again', 120_000, 100)
+  t.equal(await count('vacuum', 'hints'), 2, 'and found nothing old')
+})
+
 t.test('it has no database but its own: one that nobody vacuums would bound how many transactions there may be', async t => {
   const dir = await makeDataDir(t)
   const store = await embedded({ dir, log })
