@@ -28,6 +28,8 @@ declare module 'fastify' {
 }
 
 const maxMessagesAtOnce = 200
+/** Enough that a second batch is made ready while the database has the first. */
+const overlapAt = 64
 /** S3 sends one record a message; what is posted by hand may hold a few more. */
 const maxRecords = 1000
 
@@ -42,7 +44,7 @@ export default fp<{ config: Config, now: () => Date, fetchCertificate?: FetchCer
   const takeAll = coalesce<Hint[], Received[]>(async messages => {
     const results = await takeHints(store, messages.flat(), now())
     return messages.map(hints => results.splice(0, hints.length))
-  }, { max: maxMessagesAtOnce, overlapAt: 64 })
+  }, { max: maxMessagesAtOnce, overlapAt })
   const receiveEvents = createReceiveEvents({
     rules: () => config.rules.current().rules,
     count,

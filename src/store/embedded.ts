@@ -6,7 +6,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
-import type { Result, Statement } from './statements.ts'
+import { begin, rollback, type Result, type Statement } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
 import { conclude, createTransactions, poolOver } from './transaction.ts'
@@ -58,7 +58,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
         return (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 }
       } catch (error) {
         // What failed may be a script that began a transaction, which would spoil the one session for the next.
-        await session.run([{ text: 'rollback', values: [] }]).catch(() => {})
+        await session.run([rollback]).catch(() => {})
         throw error
       }
     })
@@ -66,7 +66,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
   const upkeep = createUpkeep({ run: runAlone, log, deadRows, freezeAge })
   const runOutside: typeof runAlone = async (text, values) => {
     // Others' statements would get into it.
-    if (text === 'begin') throw new Error('Transactions of the store begin with withTx.')
+    if (text === begin.text) throw new Error('Transactions of the store begin with withTx.')
     return await runAlone(text, values)
   }
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: poolOver(runOutside) }) })

@@ -5,7 +5,7 @@ import { PGlite, types } from '@electric-sql/pglite'
 import './text-decoder.ts'
 import { makeCluster } from './cluster.ts'
 import { DurableFs } from './durable-fs.ts'
-import { createStatements, type Result, type Statement } from './statements.ts'
+import { commit, createStatements, rollback, type Result, type Statement } from './statements.ts'
 
 /** Statements for the one session, and what came of them; of a failure what is known of it. */
 export interface Ask { id: number, statements: readonly Statement[] }
@@ -53,7 +53,7 @@ async function answer ({ db, run }: Open, { id, statements }: Ask): Promise<Repl
     return { id, results: [{ rows: parts.flatMap(each => each.rows), affected: parts.at(-1)?.affectedRows ?? 0 }] }
   } catch (cause) {
     // The next statements may be here already: they must not get into what could not be committed. In a worker, exit ends the thread alone.
-    if (statements.at(-1)?.text === 'commit') await run([{ text: 'rollback', values: [] }]).catch(() => { process.exit(1) })
+    if (statements.at(-1)?.text === commit.text) await run([rollback]).catch(() => { process.exit(1) })
     const { message, code, detail } = cause as { message: string, code?: string, detail?: string }
     return { id, error: { message, ...(code === undefined ? {} : { code }), ...(detail === undefined ? {} : { detail }) } }
   }

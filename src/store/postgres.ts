@@ -1,10 +1,10 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { PgBoss } from 'pg-boss'
-import type { Result } from './statements.ts'
+import { commit, rollback, type Result } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
-import { commit, conclude, createTransactions, rollback, type Connection } from './transaction.ts'
+import { conclude, createTransactions, type Connection } from './transaction.ts'
 
 const int8 = 20
 /** Any number that no other user of the database takes for an advisory lock. */

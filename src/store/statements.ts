@@ -2,6 +2,10 @@ import { protocol, type PGlite } from '@electric-sql/pglite'
 
 /** A statement with its parameters. */
 export interface Statement { text: string, values: readonly unknown[] }
+/** What every transaction is made of. */
+export const begin: Statement = { text: 'begin', values: [] }
+export const commit: Statement = { text: 'commit', values: [] }
+export const rollback: Statement = { text: 'rollback', values: [] }
 /** What came of it. */
 export interface Result { rows: unknown[], affected: number }
 

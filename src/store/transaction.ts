@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, type Compilable, type PostgresPool, type PostgresPoolClient, type RawBuilder } from 'kysely'
-import type { Result, Statement } from './statements.ts'
+import { begin, commit, rollback, type Result, type Statement } from './statements.ts'
 import type { Afterwards, BossDatabase, StoreLog, Trip, Tx } from './store.ts'
 import type { Tables } from './tables.ts'
 
@@ -13,10 +13,6 @@ export interface Connection {
   /** A transaction could not even be rolled back: nobody may use this session any more. */
   discard: () => void
 }
-
-const begin: Statement = { text: 'begin', values: [] }
-export const commit: Statement = { text: 'commit', values: [] }
-export const rollback: Statement = { text: 'rollback', values: [] }
 
 type State = 'new' | 'open' | 'failed' | 'committing' | 'committed' | 'lost'
 
@@ -48,9 +44,8 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
   return async (fn, onLast = () => {}) => {
     let state: State = 'new'
     const is = (...wanted: State[]): boolean => wanted.includes(state)
-    let ending: Promise<unknown> = Promise.resolve()
-    let underWay: Promise<unknown> = Promise.resolve()
-    let hasFailed = false
+    /** Settles when all that was sent is answered, and `state` says what came of it. */
+    let answered: Promise<unknown> = Promise.resolve()
     async function send (statements: readonly Statement[], isLast: boolean): Promise<Result[]> {
       // Once the commit is on its way, the session belongs to the next one.
       if (!is('new', 'open')) throw new Error(is('failed') ? 'A transaction was used after one of its statements had failed.' : 'A transaction was used after its commit.')
@@ -58,17 +53,15 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
       if (isFirst && statements.length === 0) return []
       state = isLast ? 'committing' : 'open'
       try {
-        if (isLast) await underWay
-        if (hasFailed) throw new Error('A statement of the transaction failed before its commit.')
+        if (isLast) await answered
+        if (is('failed')) throw new Error('A statement of the transaction failed before its commit.')
         const sent = connection.run([...(isFirst ? [begin] : []), ...statements, ...(isLast ? [commit] : [])])
         if (isLast) onLast()
-        else underWay = sent.catch(() => { hasFailed = true })
         const results = await sent
         if (isLast) state = 'committed'
         return results.slice(isFirst ? 1 : 0, statements.length + (isFirst ? 1 : 0))
       } catch (error) {
-        if (isLast && !hasFailed) state = 'lost'
-        else if (is('open', 'committing')) state = 'failed'
+        if (!is('failed')) state = isLast ? 'lost' : 'failed'
         throw error
       }
     }
@@ -76,19 +69,19 @@ export function createTransactions (connection: Connection): <T>(fn: (tx: Tx) =>
       after: [],
       async run (statements, isLast = false) {
         const done = send(statements, isLast)
-        if (isLast) ending = done.catch(() => {})
+        answered = Promise.allSettled([answered, done])
         return await done
       }
     }
     try {
       const result = await fn(tx)
-      await ending
+      await answered
       // PostgreSQL would answer a commit by a silent rollback.
       if (is('failed', 'lost')) throw new Error('A statement of the transaction failed, and nobody said so.')
       if (is('open')) await course.run([], true)
       return { result, after: course.after }
     } catch (error) {
-      await ending
+      await answered
       if (is('open', 'failed')) await connection.run([rollback]).catch(() => { connection.discard() })
       throw error
     } finally {
