@@ -2,6 +2,8 @@ import { sql } from 'kysely'
 import t from 'tap'
 import { bucket, cpCode, startSandbox } from '../sandbox/sandbox.ts'
 import { syntheticHashes } from '../sandbox/s3/synthetic.ts'
+import { wake } from '../src/jobs/lanes/lanes.ts'
+import { openQueues } from '../src/jobs/lanes/wake-queues.ts'
 import type { Job } from '../src/schemas.ts'
 import { postgres } from '../src/store/postgres.ts'
 import { startPostgres } from './postgres-server.ts'
@@ -92,4 +94,22 @@ await t.test('200 jobs over 40 keys through two replicas: never two uploads at o
   }
   const workers = [worker, replicas[2] as typeof web].map(({ output }) => (output().match(/"key":"many\/.*?"uploaded"/g) ?? []).length)
   t.ok(workers.every(count => count > 0), `both worked: ${workers.join(' and ')}`)
+})
+
+await t.test('two transactions that call the same lanes in opposite order wait one way only', async t => {
+  const target = 'crosswise'
+  await openQueues(store, [target])
+  const [hasFirst, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const one = store.withTx(async tx => {
+    await wake(store.boss, tx, [{ target, lane: 'a' }])
+    hasFirst.resolve()
+    await mayGoOn.promise
+    await wake(store.boss, tx, [{ target, lane: 'b' }])
+  })
+  await hasFirst.promise
+  const other = store.withTx(async tx => { await wake(store.boss, tx, [{ target, lane: 'b' }, { target, lane: 'a' }]) })
+  const ends = Promise.allSettled([one, other])
+  await until(async () => (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query ilike '%insert into pgboss.%'`.execute(store.kysely)).rows.length > 0, 'the other waits')
+  mayGoOn.resolve()
+  t.same(await ends, [{ status: 'fulfilled', value: undefined }, { status: 'fulfilled', value: undefined }])
 })
