@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url'
 import { textToSign, type Fields } from '../../sandbox/sns/message.ts'
 import { storeBare, withBareStore } from './bare-store.ts'
 import { median } from './compare.ts'
-import { startFlags } from './service.ts'
+import { startEnv, startFlags } from './service.ts'
 
-/** A server of the kit in a process of its own; `argument` is for itself. */
+/** A server of the kit in a process of its own, started as the service is; `argument` is for itself. */
 export async function startBare (file: 'bare-fastify.ts' | 'bare-intake.ts', argument = ''): Promise<{ origin: string, close: () => void }> {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [argument], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: file === 'bare-intake.ts' ? startFlags : [] })
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [argument], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], env: { ...process.env, ...startEnv }, execArgv: startFlags })
   const origin = await new Promise<string>(resolve => { child.once('message', said => { resolve(String(said)) }) })
   return { origin, close () { child.disconnect() } }
 }

@@ -32,7 +32,8 @@ export interface Service {
 const ticksPerSecond = 100
 
 /** How `npm start` starts it: its environment, and V8's flags. */
-const [, startEnv = '', flags = ''] = /exec env (.*) node (.*) src/.exec(packageJson.scripts.start) ?? []
+const [, variables = '', flags = ''] = /exec env (.*) node (.*) src/.exec(packageJson.scripts.start) as RegExpExecArray
+export const startEnv = parseEnv(variables.replaceAll(' ', '\n'))
 export const startFlags = flags.split(' ').filter(flag => !flag.startsWith('--env-file'))
 
 async function freePort (): Promise<number> {
@@ -51,7 +52,7 @@ export async function startService ({ env, execArgv = [], dir: given, keep = fal
   const dir = given ?? mkdtempSync(join(tmpdir(), 'edgeferry-bench-'))
   const port = await freePort()
   const child = spawn(process.execPath, [...startFlags, ...execArgv, fileURLToPath(new URL('../../src/server.ts', import.meta.url))], {
-    env: { PATH: process.env['PATH'], ...parseEnv(startEnv.replaceAll(' ', '\n')), ...env, PORT: String(port), DATA_DIR: join(dir, 'data') }, cwd: dir, stdio: ['ignore', 'inherit', 'inherit']
+    env: { PATH: process.env['PATH'], ...startEnv, ...env, PORT: String(port), DATA_DIR: join(dir, 'data') }, cwd: dir, stdio: ['ignore', 'inherit', 'inherit']
   })
   const origin = `http://127.0.0.1:${port}`
   const agent = new Agent({ keepAlive: true })
