@@ -69,7 +69,7 @@ export function verify (
   const account = rules.accounts.find((candidate) => candidate.keyName === keyName)
   if (account === undefined) return { refusal: `no upload account "${keyName}"` }
   const text = Buffer.from(`${signed.authData}${path}\nx-akamai-acs-action:${signed.action}\n`, 'latin1')
-  const expected = createHmac(hash, Buffer.from(account.key, 'utf8')).update(text).digest('base64')
+  const expected = createHmac(hash, account.key).update(text).digest('base64')
   if (!equal(expected, signed.authSign)) return { refusal: 'the signature does not match' }
   const skew = Number(time) - rules.nowSeconds
   if (Math.abs(skew) > rules.windowSeconds) return { refusal: `the clock of the client is ${Math.round(skew)} s off` }
