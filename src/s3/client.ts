@@ -1,4 +1,5 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import packageJson from '../../package.json' with { type: 'json' }
 import { createReadingAgents } from './agent.ts'
 
 export interface S3ClientOptions {
@@ -11,6 +12,9 @@ export interface S3ClientOptions {
   credentials?: S3ClientConfig['credentials']
 }
 
+/** What the SDK does for others, in Lambda, across regions or for a log of its own: it takes its time in each request. */
+const idle = ['loggerMiddleware', 'regionRedirectMiddleware', 'recursionDetectionMiddleware']
+
 /**
  * An S3 client set up for streaming: no retries of its own (ours know the job), no checksums that would hold up or alter
  * bodies, and as many kept-alive sockets as there are copies at once.
@@ -20,7 +24,7 @@ export function createS3Client (options: S3ClientOptions): S3Client {
   // Queued requests would count as slow connections, so sockets are not bounded here: the copies are. S3 drops idle
   // sockets without notice, and a request that meets one fails, so ours are closed before.
   const agents = createReadingAgents({ keepAlive: true, maxSockets: Infinity, timeout: 4000 })
-  return new S3Client({
+  const client = new S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
@@ -30,4 +34,20 @@ export function createS3Client (options: S3ClientOptions): S3Client {
     // A socket timeout would take back-pressure for silence: the body's own deadline stands in.
     requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, ...agents }
   })
+  for (const name of idle) client.middlewareStack.remove(name)
+  nameUs(client)
+  // Each request copies the configuration six times. It grew member by member, and V8 is slow to copy such an object
+  // until it has become the prototype of another.
+  Object.setPrototypeOf({}, client.config)
+  return client
+}
+
+/** Says who we are; the SDK would compose anew for each request how it was built and what of it is used. */
+function nameUs (client: S3Client): void {
+  const name = 'getUserAgentMiddleware'
+  client.middlewareStack.remove(name)
+  client.middlewareStack.add(next => async args => {
+    (args.request as { headers: Record<string, string> }).headers['user-agent'] = `${packageJson.name}/${packageJson.version}`
+    return await next(args)
+  }, { step: 'build', priority: 'low', name })
 }

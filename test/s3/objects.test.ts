@@ -1,4 +1,4 @@
-import { CreateBucketCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { startFauxqs } from 'fauxqs'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -47,6 +47,20 @@ t.test('one GET gives what is known of an object and its bytes', async (t) => {
   t.ok(Math.abs(lastModified.getTime() - Date.now()) < 60_000)
   t.same(door.seen.map(({ method }) => method), ['GET'])
   t.notOk('md5' in await objects.head(ref('a.css', { etagIsMd5: 'never' })), 'the rule may forbid to take the ETag for an MD5')
+})
+
+t.test('it says who asks, and leaves out what the SDK does for others', async (t) => {
+  await put('named', 'x')
+  follow()
+  const { body } = await objects.open(ref('named'))
+  await buffer(body)
+  t.match(door.seen[0]?.userAgent, /^edgeferry\/\d+\.\d+\.\d+$/)
+  // Where an update of the SDK gives one of them another name, it would cost its time again.
+  const stack = (each: S3Client) => each.middlewareStack.identify().map(name => name.split(' ')[0] ?? '')
+  const usual = new S3Client({})
+  const [ours, all] = [new Set(stack(client)), stack(usual)]
+  usual.destroy()
+  t.same(all.filter(name => !ours.has(name)).sort(), ['loggerMiddleware', 'recursionDetectionMiddleware', 'regionRedirectMiddleware'])
 })
 
 t.test('a HEAD shows the same without the bytes', async (t) => {

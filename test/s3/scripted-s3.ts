@@ -14,8 +14,8 @@ export type Act =
 export interface ScriptedS3 {
   endpoint: string
   script: Act[]
-  /** Method, target and the conditional headers of each request, oldest first. */
-  seen: Array<{ method: string, target: string, range?: string, ifMatch?: string }>
+  /** Method, target and the conditional headers of each request, and who it says it is from, oldest first. */
+  seen: Array<{ method: string, target: string, range?: string, ifMatch?: string, userAgent: string | undefined }>
   /** Connections that are open now. */
   connections: () => Promise<number>
   close: () => Promise<void>
@@ -26,8 +26,8 @@ export async function startScriptedS3 (upstream: string): Promise<ScriptedS3> {
   const script: Act[] = []
   const seen: ScriptedS3['seen'] = []
   const server = createServer((incoming, response) => {
-    const { method = '', url: target = '', headers: { range, 'if-match': ifMatch } } = incoming
-    seen.push({ method, target, ...(range === undefined ? {} : { range }), ...(ifMatch === undefined ? {} : { ifMatch }) })
+    const { method = '', url: target = '', headers: { range, 'if-match': ifMatch, 'user-agent': userAgent } } = incoming
+    seen.push({ method, target, userAgent, ...(range === undefined ? {} : { range }), ...(ifMatch === undefined ? {} : { ifMatch }) })
     const act = script.shift() ?? 'pass'
     if (act === 'silence') return
     if (act === 'reset') incoming.socket.resetAndDestroy()
