@@ -6,7 +6,7 @@ import type { JobRow } from '../store/tables.ts'
 export function createFind (store: Store): (id: string) => Promise<JobRow | undefined> {
   const look = coalesce<string, () => JobRow | undefined>(async ids => {
     try {
-      const rows = await store.readAhead(async () => await store.kysely.selectFrom('jobs').selectAll().where('id', 'in', [...new Set(ids)]).execute())
+      const rows = await store.goAhead(async () => await store.kysely.selectFrom('jobs').selectAll().where('id', 'in', [...new Set(ids)]).execute())
       const byId = new Map(rows.map(row => [row.id, row]))
       return ids.map(id => () => byId.get(id))
     } catch (error) {

@@ -34,6 +34,10 @@ export interface QueueOptions {
   onAdded: () => void
 }
 
+/** Where so many called at once, the next call of each is about to come: one commit for all of them is cheaper than two. */
+const manyCallers = 4
+const lingerMs = 4
+
 export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue {
   const waiting = new Set<() => void>()
   let closed = false
@@ -45,7 +49,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
       if (items.length > 1) throw cause
       throw new AppError('store_unavailable', 'The job could not be stored. Nothing was started; try again.', { cause })
     }
-  })
+  }, { lingerMs: last => last < manyCallers ? 0 : lingerMs })
 
   const find = createFind(store)
 
@@ -58,7 +62,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
       return row
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),
-    list: async filter => await store.readAhead(async () => await listJobs(store.kysely, filter)),
+    list: async filter => await store.goAhead(async () => await listJobs(store.kysely, filter)),
     async wait (id, ms, { isOver = (row: JobRow) => row.finished_at !== null, gone }: WaitOptions = {}) {
       const over = Promise.withResolvers<JobRow | undefined>()
       const end = (): void => { over.resolve(undefined) }

@@ -137,7 +137,7 @@ export default fp<{ config: Config, now: () => Date }>(async (app, { config, now
     },
     async whereIs (bucket, key, caller) {
       demandBucket(caller, bucket)
-      const { jobs, places } = await store.readAhead(async () => await findObject(store.kysely, bucket, key))
+      const { jobs, places } = await store.goAhead(async () => await findObject(store.kysely, bucket, key))
       const items = places.map(place => describePlace(place, pauses.reasons()))
       const summary = items.length === 0 ? describeUnknown(config.rules.current().rules, bucket, key, jobs[0]) : items.map(each => each.summary).join(' ')
       return { summary, items, jobs: jobs.map(row => view(row)) }

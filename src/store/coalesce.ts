@@ -1,8 +1,8 @@
 export interface CoalesceOptions {
   /** Members of one flush at most. */
   max?: number
-  /** How long to wait for more, where it is sure to come. */
-  lingerMs?: () => number
+  /** How long to wait for more, where it is sure to come; told how many the last flush took. */
+  lingerMs?: (last: number) => number
   /** So many that wait begin a second flush beside the one under way. */
   overlapAt?: number
 }
@@ -15,6 +15,7 @@ export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, { max = 500
   let waiting: Array<{ item: T, resolve: (result: R) => void, reject: (error: unknown) => void }> = []
   let flushing = 0
   let gathering = false
+  let last = 0
   const mayBegin = (): boolean => !gathering && waiting.length > 0 && (flushing === 0 || (flushing === 1 && waiting.length >= overlapAt))
 
   async function run (): Promise<void> {
@@ -22,10 +23,11 @@ export function coalesce<T, R> (flush: (items: T[]) => Promise<R[]>, { max = 500
       flushing++
       gathering = true
       // One turn of the event loop, so that requests which arrived meanwhile join.
-      const ms = lingerMs()
+      const ms = lingerMs(last)
       await new Promise(resolve => { if (ms > 0) setTimeout(resolve, ms); else setImmediate(resolve) })
       const batch = waiting.slice(0, max)
       waiting = waiting.slice(max)
+      last = batch.length
       gathering = false
       try {
         const results = await flush(batch.map(({ item }) => item))

@@ -100,7 +100,7 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
       if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
       return await ahead.run(goesAhead, async () => await conclude(await transact(fn), kysely, log))
     },
-    readAhead: async fn => await ahead.run(true, fn),
+    goAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
     async close () {
       clearInterval(looks)

@@ -68,7 +68,7 @@ export async function postgres ({ url, log, max = 10, idleInTransactionMs = 10_0
     orphansAtStart: false,
     fsyncs: () => undefined,
     withTx: async fn => await conclude(await transactOver(fn), kysely, log),
-    readAhead: async fn => await fn(),
+    goAhead: async fn => await fn(),
     ping: async () => { await ping(kysely) },
     async close () {
       await boss.stop({ graceful: false, close: false })

@@ -15,7 +15,7 @@ t.test('all who ask at the same time share one look, and those of one job its ro
   let isAway = false
   const find = createFind({
     ...store,
-    async readAhead (fn) {
+    async goAhead (fn) {
       looks++
       if (isAway) throw new Error('away')
       return await fn()

@@ -65,3 +65,19 @@ t.test('a second flush begins beside the one under way once enough wait for it, 
   flushes[3]?.end()
   t.same(await Promise.all(answers), [1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
+
+t.test('whoever came in a crowd is waited for, by how many the last flush took', async t => {
+  const sizes: number[] = []
+  const told: number[] = []
+  const flush = coalesce<number, number>(async items => {
+    sizes.push(items.length)
+    return items
+  }, { lingerMs: last => { told.push(last); return last < 3 ? 0 : 20 } })
+  await Promise.all([1, 2, 3].map(async n => await flush(n)))
+  const [early, late] = [flush(4), new Promise<number>(resolve => { setTimeout(() => { resolve(flush(5)) }, 5) })]
+  t.same(await Promise.all([early, late]), [4, 5])
+  t.same(sizes, [3, 2], 'the one that came a little later goes along')
+  t.same(told, [0, 3])
+  await flush(6)
+  t.same(told, [0, 3, 2], 'two are no crowd')
+})

@@ -102,7 +102,7 @@ t.test('however many are waited for, the others have their turn between them', a
     await sql`select 1`.execute(tx.kysely)
     order.push('copy')
   }))
-  const reads = Array.from({ length: 10 }, async () => await store.readAhead(async () => {
+  const reads = Array.from({ length: 10 }, async () => await store.goAhead(async () => {
     await sql`select 1`.execute(store.kysely)
     order.push('read')
   }))
