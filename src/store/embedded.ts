@@ -6,7 +6,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import { PgBoss } from 'pg-boss'
 import { lockFolder } from './lock.ts'
 import type { Ask, Reply } from './pglite-worker.ts'
-import { begin, rollback, type Result, type Statement } from './statements.ts'
+import { begin, isScript, rollback, type Result, type Statement } from './statements.ts'
 import { bossOptions, migrate, ping, StoreRefused, type Store, type StoreLog, type Tx } from './store.ts'
 import type { Tables } from './tables.ts'
 import { conclude, createTransactions, poolOver } from './transaction.ts'
@@ -53,12 +53,15 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
   const runAlone = async (text: string, values: readonly unknown[] = []): Promise<Result> => {
     // The session is held by the very transaction that now asks for another one: it would wait for ever.
     if (inTx.getStore() === true) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
-    return await turns.take(async () => {
+    const statement = { text, values }
+    return await turns.take(async pass => {
+      const answer = run([statement])
+      if (!isScript(statement)) pass()
       try {
-        return (await run([{ text, values }]))[0] ?? { rows: [], affected: 0 }
+        return (await answer)[0] ?? { rows: [], affected: 0 }
       } catch (error) {
-        // What failed may be a script that began a transaction, which would spoil the one session for the next.
-        await session.run([rollback]).catch(() => {})
+        // It may have begun a transaction, which would spoil the one session for the next.
+        if (isScript(statement)) await session.run([rollback]).catch(() => {})
         throw error
       }
     })
@@ -170,17 +173,24 @@ async function startSession (dir: string, fsyncs: Int32Array, onDeath: (error: E
 
 const isWrite = ({ text }: Statement): boolean => /^\s*(insert|update|delete|with|merge)/i.test(text)
 
-/** The one session is used by one after the other, and a few in a row that somebody waits for go ahead. */
+/**
+ * The one session is used by one after the other, and a few in a row that somebody waits for go ahead. The next may begin
+ * when the last statements of one are on their way, or the session would wait for us between any two; but only one whose
+ * answer is not here yet may have passed its turn on: whoever goes ahead cannot overtake what is on its way.
+ */
 function createTurns (isAhead: () => boolean) {
   let busy = false
   const waiting: Array<{ ahead: boolean, go: () => void }> = []
   let aheadInARow = 0
-  function pass (): void {
+  /** Somebody passed the turn on and waits for an answer; who has the turn would pass it on as soon as that is here. */
+  let isUnanswered = false
+  let pass: (() => void) | undefined
+  function next (): void {
     const firstOther = waiting.findIndex(each => !each.ahead)
-    const [next] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
-    aheadInARow = next?.ahead === true ? aheadInARow + 1 : 0
-    if (next === undefined) busy = false
-    else next.go()
+    const [first] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
+    aheadInARow = first?.ahead === true ? aheadInARow + 1 : 0
+    if (first === undefined) busy = false
+    else first.go()
   }
   return {
     /** The turn ends with `use`, or when that passes it on. */
@@ -193,15 +203,30 @@ function createTurns (isAhead: () => boolean) {
         })
       }
       busy = true
-      let passed = false
-      const passOnce = (): void => {
-        if (!passed) pass()
-        passed = true
+      let isMine = true
+      const passOn = (): void => {
+        if (!isMine) return
+        if (isUnanswered) {
+          pass = passOn
+          return
+        }
+        isMine = false
+        isUnanswered = true
+        next()
       }
       try {
-        return await use(passOnce)
+        return await use(passOn)
       } finally {
-        passOnce()
+        if (isMine) {
+          isMine = false
+          pass = undefined
+          next()
+        } else {
+          isUnanswered = false
+          const whoWaits = pass
+          pass = undefined
+          whoWaits?.()
+        }
       }
     }
   }

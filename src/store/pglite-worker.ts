@@ -5,7 +5,7 @@ import { PGlite, types } from '@electric-sql/pglite'
 import './text-decoder.ts'
 import { makeCluster } from './cluster.ts'
 import { DurableFs } from './durable-fs.ts'
-import { commit, createStatements, rollback, type Result, type Statement } from './statements.ts'
+import { commit, createStatements, isScript, rollback, type Result, type Statement } from './statements.ts'
 
 /** Statements for the one session, and what came of them; of a failure what is known of it. */
 export interface Ask { id: number, statements: readonly Statement[] }
@@ -41,9 +41,6 @@ async function open (): Promise<PGlite> {
   if (rows[0]?.fsync !== 'on' || Atomics.load(fsyncs, 0) === before) throw new Error('its writes do not reach the disk. Use PostgreSQL by DATABASE_URL instead.')
   return db
 }
-
-/** Several statements in one text can only be sent as they are. */
-const isScript = ({ text, values }: Statement): boolean => values.length === 0 && text.includes(';')
 
 async function answer ({ db, run }: Open, { id, statements }: Ask): Promise<Reply> {
   try {

@@ -6,6 +6,8 @@ export interface Statement { text: string, values: readonly unknown[] }
 export const begin: Statement = { text: 'begin', values: [] }
 export const commit: Statement = { text: 'commit', values: [] }
 export const rollback: Statement = { text: 'rollback', values: [] }
+/** Several statements in one text: it can only be sent as it is, and who knows in what state it leaves a session when it fails. */
+export const isScript = ({ text, values }: Statement): boolean => values.length === 0 && text.includes(';')
 /** What came of it. */
 export interface Result { rows: unknown[], affected: number }
 
