@@ -45,6 +45,6 @@ export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: Batche
     markPending: coalesce<Pending, void>(async pendings => {
       await store.goAhead(async () => { await markPending(store.kysely, pendings, now()) })
       return Array.from(pendings, () => undefined)
-    })
+    }, { lingerMs: () => atWork > busyLanes ? 2 : 0 })
   }
 }
