@@ -30,8 +30,8 @@ export interface QueueOptions {
   store: Store
   feed: Feed
   now: () => Date
-  /** Called when there is something new to do. */
-  onAdded: () => void
+  /** Called when there is something new to do; only copies, if nothing is owed to the edge yet. */
+  onAdded: (only?: 'copies') => void
 }
 
 /** Where so many called at once, the next call of each is about to come: one commit for all of them is cheaper than two. */
@@ -58,7 +58,7 @@ export function createQueue ({ store, now, onAdded, feed }: QueueOptions): Queue
     async add (job, repeat) {
       const row = await insert({ job, repeat })
       if (row instanceof AppError) throw row
-      onAdded()
+      onAdded(job.purge === undefined ? 'copies' : undefined)
       return row
     },
     recall: async repeat => await recall(store.kysely, repeat, now()),

@@ -1,6 +1,7 @@
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import packageJson from '../../package.json' with { type: 'json' }
 import { createReadingAgents } from './agent.ts'
+import { Sha256 } from './sha256.ts'
 
 export interface S3ClientOptions {
   /** Undefined leaves it to the SDK's own chain, as `credentials` does. */
@@ -31,6 +32,7 @@ export function createS3Client (options: S3ClientOptions): S3Client {
     maxAttempts: 1,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    sha256: Sha256,
     // A socket timeout would take back-pressure for silence: the body's own deadline stands in.
     requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, ...agents }
   })

@@ -59,7 +59,7 @@ export async function startRig (t: Teardown, { store, emulator: emulatorOptions,
     ...plannerOptions
   })
   const feed = createFeed({ store, log: { warn: complain } })
-  const queue = createQueue({ store, feed, now, onAdded: planner.kick })
+  const queue = createQueue({ store, feed, now, onAdded () { planner.kick() } })
   let stopped: Promise<void> | undefined
   const stop = async () => { await (stopped ??= planner.stop()) }
   t.teardown(async () => {
