@@ -23,7 +23,10 @@ export interface EmbeddedOptions {
   freezeAge?: number
 }
 
-/** So many in a row go ahead of the others before one of those has its turn. */
+/** Who goes ahead of whom; within a rank, whoever came before. */
+const ranks = { last: 0, ahead: 1, first: 2 } as const
+type Rank = typeof ranks[keyof typeof ranks]
+/** So many in a row go ahead of the last before one of those has its turn. */
 const mostAhead = 4
 
 /**
@@ -43,8 +46,8 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
     throw error
   }
   const inTx = new AsyncLocalStorage<true>()
-  const ahead = new AsyncLocalStorage<boolean>()
-  const turns = createTurns(() => ahead.getStore() === true)
+  const rank = new AsyncLocalStorage<Rank>()
+  const turns = createTurns(() => rank.getStore() ?? ranks.last)
   const run = async (statements: readonly Statement[]): Promise<Result[]> => {
     upkeep.wrote(statements.filter(isWrite).length)
     return await session.run(statements)
@@ -101,9 +104,9 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
     fsyncs: () => Atomics.load(fsyncs, 0),
     withTx: async (fn, { goesAhead = false } = {}) => {
       if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
-      return await ahead.run(goesAhead, async () => await conclude(await transact(fn), kysely, log))
+      return await rank.run(goesAhead ? ranks.ahead : ranks.last, async () => await conclude(await transact(fn), kysely, log))
     },
-    goAhead: async fn => await ahead.run(true, fn),
+    goAhead: async (fn, { isFirst = false } = {}) => await rank.run(isFirst ? ranks.first : ranks.ahead, fn),
     ping: async () => { await ping(kysely) },
     async close () {
       clearInterval(looks)
@@ -178,28 +181,28 @@ const isWrite = ({ text }: Statement): boolean => /^\s*(insert|update|delete|wit
  * when the last statements of one are on their way, or the session would wait for us between any two; but only one whose
  * answer is not here yet may have passed its turn on: whoever goes ahead cannot overtake what is on its way.
  */
-function createTurns (isAhead: () => boolean) {
+function createTurns (rankNow: () => Rank) {
   let busy = false
-  const waiting: Array<{ ahead: boolean, go: () => void }> = []
+  const waiting: Array<{ rank: Rank, go: () => void }> = []
   let aheadInARow = 0
   /** Somebody passed the turn on and waits for an answer; who has the turn would pass it on as soon as that is here. */
   let isUnanswered = false
   let pass: (() => void) | undefined
   function next (): void {
-    const firstOther = waiting.findIndex(each => !each.ahead)
-    const [first] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
-    aheadInARow = first?.ahead === true ? aheadInARow + 1 : 0
-    if (first === undefined) busy = false
-    else first.go()
+    const firstOfLast = waiting.findIndex(each => each.rank === ranks.last)
+    const [whoIsNext] = waiting.splice(aheadInARow >= mostAhead && firstOfLast !== -1 ? firstOfLast : 0, 1)
+    aheadInARow = whoIsNext === undefined || whoIsNext.rank === ranks.last ? 0 : aheadInARow + 1
+    if (whoIsNext === undefined) busy = false
+    else whoIsNext.go()
   }
   return {
     /** The turn ends with `use`, or when that passes it on. */
     async take<T> (use: (pass: () => void) => Promise<T>): Promise<T> {
       if (busy) {
         await new Promise<void>(resolve => {
-          const ahead = isAhead()
-          const place = ahead ? waiting.findIndex(each => !each.ahead) : -1
-          waiting.splice(place === -1 ? waiting.length : place, 0, { ahead, go: resolve })
+          const mine = rankNow()
+          const place = waiting.findIndex(each => each.rank < mine)
+          waiting.splice(place === -1 ? waiting.length : place, 0, { rank: mine, go: resolve })
         })
       }
       busy = true

@@ -89,6 +89,29 @@ t.test('whoever is waited for goes ahead of others that wait for the only sessio
   t.same(order, ['holder', 'caller 1', 'caller 2', 'copy 1', 'copy 2', 'copy 3'])
 })
 
+t.test('what keeps a scarce thing busy goes first of all', async t => {
+  const store = await embedded({ dir: await makeDataDir(t), log })
+  t.teardown(async () => { await store.close() })
+  const gate = Promise.withResolvers<void>()
+  const order: string[] = []
+  const holder = store.withTx(async tx => {
+    await sql`select 1`.execute(tx.kysely)
+    await gate.promise
+  })
+  const read = async (name: string, isFirst: boolean) => await store.goAhead(async () => {
+    await sql`select 1`.execute(store.kysely)
+    order.push(name)
+  }, { isFirst })
+  const copy = store.withTx(async tx => {
+    await sql`select 1`.execute(tx.kysely)
+    order.push('copy')
+  })
+  const all = [holder, copy, read('caller', false), read('mark 1', true), read('mark 2', true)]
+  gate.resolve()
+  await Promise.all(all)
+  t.same(order, ['mark 1', 'mark 2', 'caller', 'copy'])
+})
+
 t.test('however many are waited for, the others have their turn between them', async t => {
   const store = await embedded({ dir: await makeDataDir(t), log })
   t.teardown(async () => { await store.close() })
