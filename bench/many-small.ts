@@ -6,26 +6,30 @@ import { startService, syncAll } from './kit/service.ts'
 
 export const name = '2,000 objects of 10 KB'
 
-const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const count = 2000
 const concurrency = 8
 
-/** Many small objects through the durable queue, from the first call to the last verified copy; then how soon a single change is purged. */
+/**
+ * Many small objects through the durable queue, from the first call to the last verified copy: for the first time, when
+ * what will lie at a path must be written down before it can lie there, and once more over what lies there.
+ */
 export async function run (print: Print): Promise<void> {
   const servers = await startServers()
   const service = await startService({ env: { ...servers.env, UPLOAD_CONCURRENCY: String(concurrency) } })
   try {
-    await servers.s3.call('putRow', { prefix: 'small', count, sizeBytes: 10_240, etag: 'md5' })
-    const keys = Array.from({ length: count }, (_, index) => keyOf('small', index))
-    const route = { s3: servers.s3.origin, netstorage: servers.netstorage.origin, keys, concurrency }
+    for (let round = 0; round < rounds; round++) await servers.s3.call('putRow', { prefix: `small-${round}`, count, sizeBytes: 10_240, etag: 'md5' })
+    const keysOf = (round: number) => Array.from({ length: count }, (_, index) => keyOf(`small-${round}`, index))
     const costs = await interleave(rounds, {
-      limit: async round => await runLoop('sdk', { ...route, into: `bare-${round}` }),
-      ours: async () => await syncAll(service, keys, { force: true }),
-      rclone: async round => await runRclone(servers, 'small', `rclone-${round}`, concurrency)
+      first: async round => await syncAll(service, keysOf(round)),
+      limit: async round => await runLoop('sdk', { s3: servers.s3.origin, netstorage: servers.netstorage.origin, keys: keysOf(round), concurrency, into: `bare-${round}` }),
+      rclone: async round => await runRclone(servers, `small-${round}`, `rclone-${round}`, concurrency),
+      again: async round => await syncAll(service, keysOf(round), { force: true })
     })
     for (const line of heading) print(line)
     print(row('bare loop by the AWS SDK: GET, PUT, stat', costs.limit, costs.limit, 'per 1,000', count / 1000))
-    print(row('edgeferry, through the durable queue', costs.ours, costs.limit, 'per 1,000', count / 1000))
+    print(row('edgeferry, through the durable queue', costs.first, costs.limit, 'per 1,000', count / 1000))
+    print(row('edgeferry, once more over what lies there', costs.again, costs.limit, 'per 1,000', count / 1000))
     print(row(`rclone copy ${rcloneVersion()}`, costs.rclone, costs.limit, 'per 1,000', count / 1000))
   } finally {
     await service.stop()
