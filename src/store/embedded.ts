@@ -23,7 +23,7 @@ export interface EmbeddedOptions {
   freezeAge?: number
 }
 
-/** Who goes ahead of whom; within a rank, whoever came before. */
+/** Who goes ahead of whom; within a rank, whoever came before. Of the first and those behind them every other one has its turn. */
 const ranks = { last: 0, ahead: 1, first: 2 } as const
 type Rank = typeof ranks[keyof typeof ranks]
 /** So many in a row go ahead of the last before one of those has its turn. */
@@ -185,13 +185,15 @@ function createTurns (rankNow: () => Rank) {
   let busy = false
   const waiting: Array<{ rank: Rank, go: () => void }> = []
   let aheadInARow = 0
+  let before: Rank = ranks.last
   /** Somebody passed the turn on and waits for an answer; who has the turn would pass it on as soon as that is here. */
   let isUnanswered = false
   let pass: (() => void) | undefined
   function next (): void {
-    const firstOfLast = waiting.findIndex(each => each.rank === ranks.last)
-    const [whoIsNext] = waiting.splice(aheadInARow >= mostAhead && firstOfLast !== -1 ? firstOfLast : 0, 1)
-    aheadInARow = whoIsNext === undefined || whoIsNext.rank === ranks.last ? 0 : aheadInARow + 1
+    const wanted = aheadInARow >= mostAhead ? ranks.last : before === ranks.first ? ranks.ahead : ranks.first
+    const [whoIsNext] = waiting.splice(Math.max(0, waiting.findIndex(each => each.rank === wanted)), 1)
+    before = whoIsNext?.rank ?? ranks.last
+    aheadInARow = before === ranks.last ? 0 : aheadInARow + 1
     if (whoIsNext === undefined) busy = false
     else whoIsNext.go()
   }

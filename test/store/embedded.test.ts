@@ -98,7 +98,7 @@ t.test('whoever is waited for goes ahead of others that wait for the only sessio
   t.same(order, ['holder', 'caller 1', 'caller 2', 'copy 1', 'copy 2', 'copy 3'])
 })
 
-t.test('what keeps a scarce thing busy goes first of all', async t => {
+t.test('what keeps a scarce thing busy goes first, and every other turn is left to those who wait', async t => {
   const store = await embedded({ dir: await makeDataDir(t), log })
   t.teardown(async () => { await store.close() })
   const gate = Promise.withResolvers<void>()
@@ -115,10 +115,10 @@ t.test('what keeps a scarce thing busy goes first of all', async t => {
     await sql`select 1`.execute(tx.kysely)
     order.push('copy')
   })
-  const all = [holder, copy, read('caller', false), read('mark 1', true), read('mark 2', true)]
+  const all = [holder, copy, read('caller', false), read('mark 1', true), read('mark 2', true), read('mark 3', true)]
   gate.resolve()
   await Promise.all(all)
-  t.same(order, ['mark 1', 'mark 2', 'caller', 'copy'])
+  t.same(order, ['mark 1', 'caller', 'mark 2', 'mark 3', 'copy'])
 })
 
 t.test('however many are waited for, the others have their turn between them', async t => {

@@ -15,6 +15,8 @@ export interface BatchesOptions {
   purgeRepeat: boolean
 }
 
+/** Lanes in one transaction at most: whoever else needs the database waits for it. */
+const max = 32
 /** Where so many lanes are at work, further copies end within moments. */
 const busyLanes = 4
 const lingerMs = 25
@@ -34,13 +36,13 @@ export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: Batche
       for (const [target, mine] of Map.groupBy(idle, each => each.target)) await release(store.boss, tx, target, mine.map(each => each.wakeUp))
       const ledgers = new Map((await found).map(row => [row.lane, row]))
       return names.map(name => ({ work: works.get(name), ledger: ledgers.get(name) }))
-    })),
+    }), { max }),
     /** Counts the lanes at work. */
     begin () { atWork++ },
     end () { atWork-- },
     /** Books a verified copy and ends its lane. Nobody waits for it but the next of the same path, so it waits for others. */
     settle: coalesce<Settlement, Settled>(async settlements => await store.withTx(async tx =>
-      await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat })), { lingerMs: () => atWork > busyLanes ? lingerMs : 0 }),
+      await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat })), { max, lingerMs: () => atWork > busyLanes ? lingerMs : 0 }),
     /** Writes down that a first upload may arrive. Its last bytes wait for that, and keep a slot busy meanwhile: few wait for the next flush. */
     markPending: coalesce<Pending, void>(async pendings => {
       await store.goAhead(async () => { await markPending(store.kysely, pendings, now()) }, { isFirst: true })
