@@ -12,7 +12,7 @@ const idleMs = 250
 const expressSlots = 2
 const expressEveryMs = 250
 /** While every slot is taken, there is no hurry: what comes meanwhile is fetched at once. */
-const busyMs = 50
+const busyMs = 100
 
 /** A worker's right to a lane: it ends when the heartbeat was not heard in time, whatever the worker believes. */
 export interface Lease {

@@ -30,7 +30,7 @@ export interface SlotsOptions {
 
 /** Slots that were given back within so long tell how many are soon free again. */
 const recentMs = 500
-const mostAhead = 128
+const mostAhead = 192
 
 /**
  * Copies are few, but claiming and settling lanes is cheap only by the dozen: so lanes are fetched ahead of their slots,

@@ -37,11 +37,11 @@ t.test('nothing is fetched ahead until copies end, then as many as ended lately'
     await slot.take()
     slot.release()
   }
-  t.equal(slots.room(), 2 + 128)
-  const held = Array.from({ length: 70 }, () => slots.create())
+  t.equal(slots.room(), 2 + 192)
+  const held = Array.from({ length: 100 }, () => slots.create())
   t.equal(slots.room(), 0, 'a few at a time are not worth a look')
   for (const slot of held) slot.release()
-  t.equal(slots.room(), 130, 'a slot that was never taken is given back, too')
+  t.equal(slots.room(), 194, 'a slot that was never taken is given back, too')
   while (slots.room() > 2) await new Promise(resolve => { setTimeout(resolve, 10) })
 })
 
