@@ -19,10 +19,14 @@ export async function run (print: Print): Promise<void> {
   const servers = await startServers()
   const service = await startService({ env: { ...servers.env, UPLOAD_CONCURRENCY: String(concurrency) } })
   try {
-    for (let round = 0; round < rounds; round++) await servers.s3.call('putRow', { prefix: `small-${round}`, count, sizeBytes: 10_240, etag: 'md5' })
-    const keysOf = (round: number) => Array.from({ length: count }, (_, index) => keyOf(`small-${round}`, index))
-    await servers.s3.call('putRow', { prefix: 'warm', count, sizeBytes: 10_240, etag: 'md5' })
-    await syncAll(service, Array.from({ length: count }, (_, index) => keyOf('warm', index)))
+    const putRow = async (prefix: string) => {
+      await servers.s3.call('putRow', { prefix, count, sizeBytes: 10_240, etag: 'md5' })
+      return Array.from({ length: count }, (_, index) => keyOf(prefix, index))
+    }
+    const rows: string[][] = []
+    for (let round = 0; round < rounds; round++) rows.push(await putRow(`small-${round}`))
+    const keysOf = (round: number) => rows[round] as string[]
+    await syncAll(service, await putRow('warm'))
     const costs = await interleave(rounds, {
       first: async round => await syncAll(service, keysOf(round)),
       limit: async round => await runLoop('sdk', { s3: servers.s3.origin, netstorage: servers.netstorage.origin, keys: keysOf(round), concurrency, into: `bare-${round}` }),

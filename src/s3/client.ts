@@ -44,12 +44,14 @@ export function createS3Client (options: S3ClientOptions): S3Client {
   return client
 }
 
+const userAgent = `${packageJson.name}/${packageJson.version}`
+
 /** Says who we are; the SDK would compose anew for each request how it was built and what of it is used. */
 function nameUs (client: S3Client): void {
   const name = 'getUserAgentMiddleware'
   client.middlewareStack.remove(name)
   client.middlewareStack.add(next => async args => {
-    (args.request as { headers: Record<string, string> }).headers['user-agent'] = `${packageJson.name}/${packageJson.version}`
+    (args.request as { headers: Record<string, string> }).headers['user-agent'] = userAgent
     return await next(args)
   }, { step: 'build', priority: 'low', name })
 }

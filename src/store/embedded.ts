@@ -57,14 +57,15 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
     // The session is held by the very transaction that now asks for another one: it would wait for ever.
     if (inTx.getStore() === true) throw new Error('The store was used from inside a transaction by another handle than the transaction\'s own.')
     const statement = { text, values }
+    const mayLeaveOpen = isScript(statement)
     return await turns.take(async pass => {
       const answer = run([statement])
-      if (!isScript(statement)) pass()
+      if (!mayLeaveOpen) pass()
       try {
         return (await answer)[0] ?? { rows: [], affected: 0 }
       } catch (error) {
         // It may have begun a transaction, which would spoil the one session for the next.
-        if (isScript(statement)) await session.run([rollback]).catch(() => {})
+        if (mayLeaveOpen) await session.run([rollback]).catch(() => {})
         throw error
       }
     })

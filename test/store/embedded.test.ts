@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { embedded } from '../../src/store/embedded.ts'
 import type { Store } from '../../src/store/store.ts'
 import { makeDataDir } from '../data-dir.ts'
@@ -98,48 +98,51 @@ t.test('whoever is waited for goes ahead of others that wait for the only sessio
   t.same(order, ['holder', 'caller 1', 'caller 2', 'copy 1', 'copy 2', 'copy 3'])
 })
 
-t.test('what keeps a scarce thing busy goes first, and every other turn is left to those who wait', async t => {
+/** A store whose only session is held until `open`, and the order in which those that wait for it had their turns. */
+async function hold (t: Test) {
   const store = await embedded({ dir: await makeDataDir(t), log })
   t.teardown(async () => { await store.close() })
   const gate = Promise.withResolvers<void>()
   const order: string[] = []
-  const holder = store.withTx(async tx => {
+  const all = [store.withTx(async tx => {
     await sql`select 1`.execute(tx.kysely)
     await gate.promise
-  })
-  const read = async (name: string, isFirst: boolean) => await store.goAhead(async () => {
-    await sql`select 1`.execute(store.kysely)
-    order.push(name)
-  }, { isFirst })
-  const copy = store.withTx(async tx => {
-    await sql`select 1`.execute(tx.kysely)
-    order.push('copy')
-  })
-  const all = [holder, copy, read('caller', false), read('mark 1', true), read('mark 2', true), read('mark 3', true)]
-  gate.resolve()
-  await Promise.all(all)
+  })]
+  return {
+    order,
+    copy (name: string) {
+      all.push(store.withTx(async tx => {
+        await sql`select 1`.execute(tx.kysely)
+        order.push(name)
+      }))
+    },
+    read (name: string, options?: { isFirst: boolean }) {
+      all.push(store.goAhead(async () => {
+        await sql`select 1`.execute(store.kysely)
+        order.push(name)
+      }, options))
+    },
+    async open () {
+      gate.resolve()
+      await Promise.all(all)
+    }
+  }
+}
+
+t.test('what keeps a scarce thing busy goes first, and every other turn is left to those who wait', async t => {
+  const { order, copy, read, open } = await hold(t)
+  copy('copy')
+  read('caller')
+  for (const name of ['mark 1', 'mark 2', 'mark 3']) read(name, { isFirst: true })
+  await open()
   t.same(order, ['mark 1', 'caller', 'mark 2', 'mark 3', 'copy'])
 })
 
 t.test('however many are waited for, the others have their turn between them', async t => {
-  const store = await embedded({ dir: await makeDataDir(t), log })
-  t.teardown(async () => { await store.close() })
-  const gate = Promise.withResolvers<void>()
-  const order: string[] = []
-  const holder = store.withTx(async tx => {
-    await sql`select 1`.execute(tx.kysely)
-    await gate.promise
-  })
-  const copies = [1, 2].map(async () => await store.withTx(async tx => {
-    await sql`select 1`.execute(tx.kysely)
-    order.push('copy')
-  }))
-  const reads = Array.from({ length: 10 }, async () => await store.goAhead(async () => {
-    await sql`select 1`.execute(store.kysely)
-    order.push('read')
-  }))
-  gate.resolve()
-  await Promise.all([holder, ...copies, ...reads])
+  const { order, copy, read, open } = await hold(t)
+  for (let n = 0; n < 2; n++) copy('copy')
+  for (let n = 0; n < 10; n++) read('read')
+  await open()
   t.match(order.slice(0, 4), ['read', 'read', 'read', 'read'], 'they go ahead')
   t.ok(order.indexOf('copy') <= 5 && order.lastIndexOf('copy') <= 10, `${order.join()}`)
 })
