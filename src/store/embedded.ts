@@ -23,10 +23,7 @@ export interface EmbeddedOptions {
   freezeAge?: number
 }
 
-/** Who goes ahead of whom; within a rank, whoever came before. Of the first and those behind them every other one has its turn. */
-const ranks = { last: 0, ahead: 1, first: 2 } as const
-type Rank = typeof ranks[keyof typeof ranks]
-/** So many in a row go ahead of the last before one of those has its turn. */
+/** So many in a row go ahead of the others before one of those has its turn. */
 const mostAhead = 4
 
 /**
@@ -46,8 +43,8 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
     throw error
   }
   const inTx = new AsyncLocalStorage<true>()
-  const rank = new AsyncLocalStorage<Rank>()
-  const turns = createTurns(() => rank.getStore() ?? ranks.last)
+  const ahead = new AsyncLocalStorage<boolean>()
+  const turns = createTurns(() => ahead.getStore() === true)
   const run = async (statements: readonly Statement[]): Promise<Result[]> => {
     upkeep.wrote(statements.filter(isWrite).length)
     return await session.run(statements)
@@ -105,9 +102,9 @@ export async function embedded ({ dir, log, onDeath = () => {}, deadRows = 2000,
     fsyncs: () => Atomics.load(fsyncs, 0),
     withTx: async (fn, { goesAhead = false } = {}) => {
       if (inTx.getStore() === true) throw new Error('A transaction was begun inside another one, which would wait for itself.')
-      return await rank.run(goesAhead ? ranks.ahead : ranks.last, async () => await conclude(await transact(fn), kysely, log))
+      return await ahead.run(goesAhead, async () => await conclude(await transact(fn), kysely, log))
     },
-    goAhead: async (fn, { isFirst = false } = {}) => await rank.run(isFirst ? ranks.first : ranks.ahead, fn),
+    goAhead: async fn => await ahead.run(true, fn),
     ping: async () => { await ping(kysely) },
     async close () {
       clearInterval(looks)
@@ -182,19 +179,17 @@ const isWrite = ({ text }: Statement): boolean => /^\s*(insert|update|delete|wit
  * when the last statements of one are on their way, or the session would wait for us between any two; but only one whose
  * answer is not here yet may have passed its turn on: whoever goes ahead cannot overtake what is on its way.
  */
-function createTurns (rankNow: () => Rank) {
+function createTurns (isAhead: () => boolean) {
   let busy = false
-  const waiting: Array<{ rank: Rank, go: () => void }> = []
+  const waiting: Array<{ ahead: boolean, go: () => void }> = []
   let aheadInARow = 0
-  let before: Rank = ranks.last
   /** Somebody passed the turn on and waits for an answer; who has the turn would pass it on as soon as that is here. */
   let isUnanswered = false
   let pass: (() => void) | undefined
   function next (): void {
-    const wanted = aheadInARow >= mostAhead ? ranks.last : before === ranks.first ? ranks.ahead : ranks.first
-    const [whoIsNext] = waiting.splice(Math.max(0, waiting.findIndex(each => each.rank === wanted)), 1)
-    before = whoIsNext?.rank ?? ranks.last
-    aheadInARow = before === ranks.last ? 0 : aheadInARow + 1
+    const firstOther = waiting.findIndex(each => !each.ahead)
+    const [whoIsNext] = waiting.splice(aheadInARow >= mostAhead && firstOther !== -1 ? firstOther : 0, 1)
+    aheadInARow = whoIsNext?.ahead === true ? aheadInARow + 1 : 0
     if (whoIsNext === undefined) busy = false
     else whoIsNext.go()
   }
@@ -203,9 +198,9 @@ function createTurns (rankNow: () => Rank) {
     async take<T> (use: (pass: () => void) => Promise<T>): Promise<T> {
       if (busy) {
         await new Promise<void>(resolve => {
-          const mine = rankNow()
-          const place = waiting.findIndex(each => each.rank < mine)
-          waiting.splice(place === -1 ? waiting.length : place, 0, { rank: mine, go: resolve })
+          const ahead = isAhead()
+          const place = ahead ? waiting.findIndex(each => !each.ahead) : -1
+          waiting.splice(place === -1 ? waiting.length : place, 0, { ahead, go: resolve })
         })
       }
       busy = true

@@ -42,11 +42,8 @@ export interface Store {
    * only session; one at a time, or the others would never have their turn.
    */
   withTx: <T>(fn: (tx: Tx) => Promise<T>, options?: { goesAhead?: boolean }) => Promise<T>
-  /**
-   * Runs what takes a moment and somebody waits for: a few in a row go ahead of those that wait for the embedded one's
-   * only session, and first of all what holds a scarce thing meanwhile.
-   */
-  goAhead: <T>(fn: () => Promise<T>, options?: { isFirst?: boolean }) => Promise<T>
+  /** Runs what takes a moment and somebody waits for: a few in a row go ahead of those that wait for the embedded one's only session. */
+  goAhead: <T>(fn: () => Promise<T>) => Promise<T>
   /** The database is this process's alone, so whatever was active before the start has no worker any more. */
   orphansAtStart: boolean
   /** How often the database made the disk keep what it wrote; undefined where another process does that. */

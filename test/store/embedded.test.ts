@@ -116,11 +116,11 @@ async function hold (t: Test) {
         order.push(name)
       }))
     },
-    read (name: string, options?: { isFirst: boolean }) {
+    read (name: string) {
       all.push(store.goAhead(async () => {
         await sql`select 1`.execute(store.kysely)
         order.push(name)
-      }, options))
+      }))
     },
     async open () {
       gate.resolve()
@@ -128,15 +128,6 @@ async function hold (t: Test) {
     }
   }
 }
-
-t.test('what keeps a scarce thing busy goes first, and every other turn is left to those who wait', async t => {
-  const { order, copy, read, open } = await hold(t)
-  copy('copy')
-  read('caller')
-  for (const name of ['mark 1', 'mark 2', 'mark 3']) read(name, { isFirst: true })
-  await open()
-  t.same(order, ['mark 1', 'caller', 'mark 2', 'mark 3', 'copy'])
-})
 
 t.test('however many are waited for, the others have their turn between them', async t => {
   const { order, copy, read, open } = await hold(t)

@@ -43,10 +43,10 @@ export function createBatches ({ store, now, purgeDelayMs, purgeRepeat }: Batche
     /** Books a verified copy and ends its lane. Nobody waits for it but the next of the same path, so it waits for others. */
     settle: coalesce<Settlement, Settled>(async settlements => await store.withTx(async tx =>
       await settle(store.boss, tx, settlements, { now: now(), purgeDelayMs, purgeRepeat })), { max, lingerMs: () => atWork > busyLanes ? lingerMs : 0 }),
-    /** Writes down that a first upload may arrive. Its last bytes wait for that, and keep a slot busy meanwhile: few wait for the next flush. */
+    /** Writes down that first uploads may arrive. */
     markPending: coalesce<Pending, void>(async pendings => {
-      await store.goAhead(async () => { await markPending(store.kysely, pendings, now()) }, { isFirst: true })
+      await store.goAhead(async () => { await markPending(store.kysely, pendings, now()) })
       return Array.from(pendings, () => undefined)
-    }, { overlapAt: 2 })
+    })
   }
 }

@@ -57,6 +57,8 @@ export interface Copy {
   /** Only a small object may be copied now. */
   isExpress: boolean
   now: () => Date
+  /** Resolves once one more object may be uploaded or deleted; throws PutOff if that takes too long. */
+  takeSlot: () => Promise<void>
   /** Writes down that what will lie at the path may be ours: should we die before it is verified, a later delete still knows. */
   markPending: () => Promise<void>
   /** Takes one of the deletes that events may cause; false if the minute's are used up. */
@@ -68,15 +70,16 @@ export interface Copy {
 
 /** Looks at S3, makes the target equal, and returns only what `stat` has confirmed. Throws PutOff, Held, or what failed. */
 export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed> {
-  const { work, netstorage, ledger, lease: { signal }, verifyTimeoutMs, onUpload } = copy
+  const { work, netstorage, ledger, lease: { signal }, verifyTimeoutMs, markPending, takeSlot, onUpload } = copy
   const { bucket, key, version_id: versionId, cp_code: cpCode, path } = work.doer as Doer
   const open = async () => await s3.open({ bucket, key, signal, ...(versionId === null ? {} : { versionId }) })
   let source: S3Body
   try {
     source = await open()
   } catch (error) {
-    if (error instanceof AppError && error.code === 'object_not_found' && work.onMissing === 'delete') return await removeObject(copy)
-    throw error
+    if (!(error instanceof AppError) || error.code !== 'object_not_found' || work.onMissing !== 'delete') throw error
+    await takeSlot()
+    return await removeObject(copy)
   }
   /** The same object from its beginning; its bytes were read, or nobody wants them. */
   const reopen = async (): Promise<S3Body> => {
@@ -93,6 +96,9 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
     const seen = { present: true, etag, versionId, sizeBytes }
     if (await isThere(copy, source)) return { outcome: 'unchanged', ...seen, md5: ledger?.md5 as string, mtime: ledger?.mtime as number }
     checkTime(copy, source)
+    // A first upload must not arrive before the ledger knows of it.
+    if (ledger?.present !== true) await markPending()
+    await takeSlot()
     const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1) + (work.interrupted ? work.doer.attempts - 1 : 0)
     onUpload(mtime)
     const md5 = await upload(copy, mtime, source, reopen)
@@ -106,17 +112,10 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
 type Doer = Work['doer'] & { bucket: string, key: string, cp_code: number, path: string }
 
 /** Uploads with the MD5 up front where it is known, else with a signed trailer; returns the MD5. */
-async function upload ({ work, rule, netstorage, ledger, lease, digest, markPending, onProgress }: Copy, mtime: number, source: S3Body, reopen: () => Promise<S3Body>): Promise<string> {
+async function upload ({ work, rule, netstorage, lease, digest, onProgress }: Copy, mtime: number, source: S3Body, reopen: () => Promise<S3Body>): Promise<string> {
   const { cp_code: cpCode, path } = work.doer as Doer
-  // A first upload must not arrive before the ledger knows of it; the mark is made while the body is on its way.
-  const marked = ledger?.present === true ? Promise.resolve() : markPending()
-  marked.catch(() => {})
-  const beforeCommit = async (): Promise<void> => {
-    await marked
-    lease.check()
-  }
   const send = async ({ body, sizeBytes }: S3Body, md5: string | undefined) =>
-    (await netstorage.upload({ cpCode, path, body, release: releaseChunk, sizeBytes, mtime, signal: lease.signal, beforeCommit, onProgress, ...(md5 === undefined ? {} : { md5 }) })).md5
+    (await netstorage.upload({ cpCode, path, body, release: releaseChunk, sizeBytes, mtime, signal: lease.signal, beforeCommit: lease.check, onProgress, ...(md5 === undefined ? {} : { md5 }) })).md5
   const known = rule.etagIsMd5 === 'auto' ? source.md5 : undefined
   const md5 = known ?? (digest === 'prehash' ? await hash(source) : undefined)
   try {

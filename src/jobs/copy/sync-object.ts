@@ -79,7 +79,7 @@ export function createSyncObject (options: SyncOptions) {
     if (work === undefined) return false
     const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
     if (paused !== undefined) return await putOff(work, wakeUp, target, new PutOff(paused, { waitMs: pausedMs() }))
-    if (!await slot.take()) return await putOff(work, wakeUp, target, new PutOff('no slot came free', {}))
+    if (!await slot.prepare()) return await putOff(work, wakeUp, target, new PutOff('no slot came free', {}))
     const startedAt = performance.now()
     batches.begin()
     const lease = cancellable(work.doer.id, given)
@@ -99,6 +99,7 @@ export function createSyncObject (options: SyncOptions) {
         minRewriteMs: options.minRewriteMs,
         isExpress: slot.isExpress,
         now,
+        takeSlot: async () => { if (!await slot.take()) throw new PutOff('no slot came free', {}) },
         markPending: async () => { await batches.markPending({ lane: wakeUp.lane, target, work }) },
         takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute),
         onUpload (mtime) { uploadedMtime = mtime },

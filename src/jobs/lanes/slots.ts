@@ -1,8 +1,12 @@
-/** The right to copy one object now: there are only so many. */
+import { createGate } from './gate.ts'
+
+/** The right to copy one object: there are only so many. */
 export interface Slot {
   /** For small objects only. */
   isExpress: boolean
-  /** Resolves once the slot is there; false if none came free in time. */
+  /** Resolves once the object may be opened and what comes before its upload be done; false if that took too long. */
+  prepare: () => Promise<boolean>
+  /** Resolves once it may also be uploaded; false if that took too long. */
   take: () => Promise<boolean>
   /** Gives it back, or the wait for it up. Further calls do nothing. */
   release: () => void
@@ -22,12 +26,14 @@ export interface SlotsOptions {
   count: number
   /** Slots for what has just changed and is small, beside those for everything. */
   isExpress?: boolean
-  /** How long a lane waits for a slot before it is given back (2000). */
+  /** How long a lane waits, for either, before it is given back (2000). */
   patienceMs?: number
   /** Called when there may be room. */
   onRelease: () => void
 }
 
+/** So many objects are prepared, or uploaded already, for each that may be uploaded: what the database is asked before is asked for several at once. */
+const preparedEach = 2
 /** Slots that were given back within so long tell how many are soon free again. */
 const recentMs = 500
 const mostAhead = 192
@@ -38,20 +44,10 @@ const mostAhead = 192
  * free.
  */
 export function createSlots ({ count, isExpress = false, patienceMs = 2000, onRelease }: SlotsOptions): Slots {
-  let free = count
+  const preparing = createGate(preparedEach * count, patienceMs)
+  const uploading = createGate(count, patienceMs)
   let outstanding = 0
-  let isClosed = false
-  const waiting = new Set<(taken: boolean) => void>()
   let ended: number[] = []
-
-  function giveBack (): void {
-    ended.push(performance.now())
-    if (ended.length > 2 * mostAhead) ended = ended.slice(-mostAhead)
-    const [next] = waiting
-    if (next === undefined) free++
-    else next(true)
-  }
-
   return {
     room () {
       const since = performance.now() - recentMs
@@ -61,41 +57,32 @@ export function createSlots ({ count, isExpress = false, patienceMs = 2000, onRe
       return room < ahead / 2 ? 0 : room
     },
     close () {
-      free = 0
-      isClosed = true
-      for (const settle of waiting) settle(false)
+      preparing.close()
+      uploading.close()
     },
     create () {
-      let isTaken = false
+      const preparation = preparing.visit()
+      const upload = uploading.visit()
+      let isPrepared = false
       let isOver = false
-      let settle: (taken: boolean) => void = () => {}
       outstanding++
       return {
         isExpress,
-        async take () {
-          if (isClosed) return false
-          if (free === 0) {
-            return await new Promise<boolean>(resolve => {
-              const timer = setTimeout(() => { settle(false) }, patienceMs)
-              settle = taken => {
-                clearTimeout(timer)
-                waiting.delete(settle)
-                isTaken = taken
-                resolve(taken)
-              }
-              waiting.add(settle)
-            })
-          }
-          free--
-          isTaken = true
-          return true
+        async prepare () {
+          isPrepared = await preparation.enter()
+          return isPrepared
         },
+        take: upload.enter,
         release () {
           if (isOver) return
           isOver = true
           outstanding--
-          if (isTaken) giveBack()
-          else settle(false)
+          upload.leave()
+          preparation.leave()
+          if (isPrepared) {
+            ended.push(performance.now())
+            if (ended.length > 2 * mostAhead) ended = ended.slice(-mostAhead)
+          }
           onRelease()
         }
       }

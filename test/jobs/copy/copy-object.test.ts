@@ -109,6 +109,32 @@ t.test('an express slot takes small objects only', async t => {
   t.equal(stored('large'), undefined)
 })
 
+t.test('nobody holds a slot while S3 and the ledger are asked', async t => {
+  const made = { seed: 6, sizeBytes, etag: 'md5' as const }
+  put('slot', made)
+  const order: string[] = []
+  const steps = {
+    markPending: async () => { order.push('marked') },
+    takeSlot: async () => { order.push('took a slot') },
+    onUpload () { order.push('uploads') }
+  }
+  t.match(await copy('slot', steps), { outcome: 'uploaded' })
+  t.same(order.splice(0), ['marked', 'took a slot', 'uploads'])
+  t.match(await copy('slot', steps), { outcome: 'unchanged' })
+  t.same(order.splice(0), [], 'none is needed to see that nothing is to be done')
+  await s3.delete(bucket, 'slot')
+  t.match(await copy('slot', { ...steps, work: { onMissing: 'delete' } }), { outcome: 'deleted' })
+  t.same(order, ['took a slot'])
+})
+
+t.test('where no slot comes free nothing is sent, and S3 is let go', async t => {
+  put('crowded', { seed: 6, sizeBytes: 50_000_000, etag: 'md5' })
+  await t.rejects(copy('crowded', { takeSlot: async () => { throw new PutOff('no slot came free', {}) } }), PutOff)
+  t.same([asked('crowded', 'upload').length, stored('crowded')], [0, undefined])
+  while (read('crowded').length === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
+  t.match(await copy('crowded'), { outcome: 'uploaded' })
+})
+
 t.test('a rule may know better than to take an ETag for an MD5', async t => {
   put('never', { seed: 5, sizeBytes, etag: 'md5' })
   t.match(await copy('never', { rule: { ...rule, etagIsMd5: 'never' } }), { outcome: 'uploaded' })

@@ -52,6 +52,7 @@ export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) =
         minRewriteMs: 0,
         isExpress: false,
         now: () => new Date(),
+        takeSlot: async () => {},
         markPending: async () => { mark({ pending: true }) },
         takeDelete: async () => true,
         onUpload (value) { mtime = value },

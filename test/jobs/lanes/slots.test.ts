@@ -22,19 +22,30 @@ t.test('there are only so many slots, and who waits gets the next one in order',
   t.equal(slots.released(), 2)
 })
 
+t.test('as many objects as may be uploaded are prepared meanwhile', async t => {
+  const slots = make(2, 20)
+  const all = Array.from({ length: 5 }, () => slots.create())
+  t.same(await Promise.all(all.map(async slot => await slot.prepare())), [true, true, true, true, false])
+  const uploads = all.slice(0, 3).map(async slot => await slot.take())
+  t.same(await Promise.all(uploads), [true, true, false])
+  for (const slot of all.slice(0, 2)) slot.release()
+  const [next, last] = [slots.create(), all[3] as ReturnType<typeof slots.create>]
+  t.same(await Promise.all([next.prepare(), last.take()]), [true, true], 'one that ended makes room for either')
+})
+
 t.test('nothing is fetched ahead until copies end, then as many as ended lately', async t => {
   const slots = make(2)
   t.equal(slots.room(), 2)
   const all = [slots.create(), slots.create()]
   t.equal(slots.room(), 0, 'two large objects hold back no third lane')
   for (const slot of all) {
-    await slot.take()
+    await slot.prepare()
     slot.release()
   }
   t.equal(slots.room(), 4)
   for (let round = 0; round < 200; round++) {
     const slot = slots.create()
-    await slot.take()
+    await slot.prepare()
     slot.release()
   }
   t.equal(slots.room(), 2 + 192)
