@@ -13,8 +13,8 @@ export interface S3ClientOptions {
   credentials?: S3ClientConfig['credentials']
 }
 
-/** What the SDK does for others, in Lambda, across regions or for a log of its own: it takes its time in each request. */
-const idle = ['loggerMiddleware', 'regionRedirectMiddleware', 'recursionDetectionMiddleware']
+/** What the SDK does for others, in Lambda, across regions, for uploads or for a log of its own: it takes its time in each request. */
+const idle = ['loggerMiddleware', 'regionRedirectMiddleware', 'recursionDetectionMiddleware', 'contentLengthMiddleware', 'addExpectContinueMiddleware']
 
 /**
  * An S3 client set up for streaming: no retries of its own (ours know the job), no checksums that would hold up or alter
@@ -37,11 +37,19 @@ export function createS3Client (options: S3ClientOptions): S3Client {
     requestHandler: { connectionTimeout: connectTimeoutMs, socketTimeout: 0, ...agents }
   })
   for (const name of idle) client.middlewareStack.remove(name)
+  neverRepeat(client)
   nameUs(client)
   // Each request copies the configuration six times. It grew member by member, and V8 is slow to copy such an object
   // until it has become the prototype of another.
   Object.setPrototypeOf({}, client.config)
   return client
+}
+
+/** Leaves retries out: `maxAttempts` would count to one, at a price. The name stays, because signing stands behind it. */
+function neverRepeat (client: S3Client): void {
+  const name = 'retryMiddleware'
+  client.middlewareStack.remove(name)
+  client.middlewareStack.add(next => next, { step: 'finalizeRequest', priority: 'high', name })
 }
 
 const userAgent = `${packageJson.name}/${packageJson.version}`

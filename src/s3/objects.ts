@@ -48,9 +48,12 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
   async function call<T> (attempt: S3Attempt, signal: AbortSignal | undefined, send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
     signal?.throwIfAborted()
     const startedAt = performance.now()
-    const silence = new AbortController()
-    const deadline = setTimeout(() => silence.abort(), stallTimeoutMs)
-    const abortSignal = signal === undefined ? silence.signal : AbortSignal.any([signal, silence.signal])
+    // By hand: AbortSignal.any is ten times as dear.
+    const ending = new AbortController()
+    const abortSignal = ending.signal
+    const end = () => ending.abort(signal?.reason)
+    signal?.addEventListener('abort', end)
+    const deadline = setTimeout(() => ending.abort(), stallTimeoutMs)
     // The SDK heeds the signal only once it has credentials, and waiting for those can be what takes so long.
     const aborted = Promise.withResolvers<never>()
     const abort = () => aborted.reject(abortSignal.reason)
@@ -59,7 +62,7 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
     try {
       const answer = await Promise.race([send(abortSignal), aborted.promise]).catch(async (error: unknown) => {
         signal?.throwIfAborted()
-        if (silence.signal.aborted) throw new AppError('s3_silent', `S3 did not answer ${attempt.action} of ${nameObject(attempt)} within ${stallTimeoutMs / 1000} s.`)
+        if (abortSignal.aborted) throw new AppError('s3_silent', `S3 did not answer ${attempt.action} of ${nameObject(attempt)} within ${stallTimeoutMs / 1000} s.`)
         status = statusOf(error)
         // Without a region this fails as the request did.
         throw toS3Error(error, { ...attempt, region: await client.config.region().catch(() => undefined) })
@@ -68,7 +71,7 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
       return answer
     } finally {
       clearTimeout(deadline)
-      abortSignal.removeEventListener('abort', abort)
+      signal?.removeEventListener('abort', end)
       onRequest?.({ action: attempt.action, status, durationMs: performance.now() - startedAt })
     }
   }

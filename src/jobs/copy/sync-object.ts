@@ -61,12 +61,15 @@ export function createSyncObject (options: SyncOptions) {
 
   /** A lease that also ends when the job is cancelled, until its work may take effect: from then on it goes on to its end. */
   function cancellable (id: string, lease: Lease): Lease {
-    const cancel = new AbortController()
-    running.set(id, cancel)
+    const ending = new AbortController()
+    const end = () => { ending.abort(lease.signal.reason) }
+    lease.signal.addEventListener('abort', end)
+    if (lease.signal.aborted) end()
+    running.set(id, ending)
     return {
-      signal: AbortSignal.any([lease.signal, cancel.signal]),
+      signal: ending.signal,
       check () {
-        cancel.signal.throwIfAborted()
+        ending.signal.throwIfAborted()
         lease.check()
         running.delete(id)
       }
