@@ -48,7 +48,7 @@ export const EnvironmentSchema = Type.Object({
   NS_DIGEST: choice('for bodies whose MD5 is not known: `trailer` (hash while streaming, signed trailer) or `prehash` (read twice)', ['trailer', 'prehash'], 'trailer'),
   NS_MIN_REWRITE_SECONDS: seconds('least time between two uploads to one path: faster overwrites may never settle on the replicas', 5),
   VERIFY_TIMEOUT_SECONDS: seconds('how long `stat` may lag before an upload counts as unverified', 120, 1),
-  UPLOAD_CONCURRENCY: count('objects copied at once per process; two more, small and just changed, overtake a backlog', 8, 256, 1),
+  UPLOAD_CONCURRENCY: count('objects uploaded at once per process, while as many more are opened; two more, small and just changed, overtake a backlog', 8, 256, 1),
   STALL_TIMEOUT_SECONDS: seconds('silence that ends an attempt', 30, 1),
   RETRY_HOURS: Type.Number({ description: 'how long a job is retried', default: 72, minimum: 0, maximum: 8760 }),
   DELETE_LIMIT_PER_MINUTE: count('more deletes than this, caused by events, are held for an operator', 100),
