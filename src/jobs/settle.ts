@@ -1,13 +1,13 @@
 import { sql } from 'kysely'
 import type { Rule } from '../mapping.ts'
 import type { Store, Trip, Tx } from '../store/store.ts'
-import type { PurgePlan } from '../store/tables.ts'
+import type { ObjectRow, PurgePlan } from '../store/tables.ts'
 import type { Committed } from './copy/copy-object.ts'
 import { incur } from './debts/incur.ts'
 import { stepOf } from './job.ts'
 import { callAgain, packRelease, type WakeUp, type Work } from './lanes/lanes.ts'
 
-/** A first upload that is about to arrive. */
+/** A first upload that is about to begin. */
 export interface Pending { lane: string, target: string, work: Work }
 
 /** Writes down, before first uploads can arrive, that what will lie at their paths may be ours. */
@@ -20,9 +20,26 @@ export async function markPending (kysely: Store['kysely'], pendings: Pending[],
     on conflict (lane) do update set bucket = excluded.bucket, key = excluded.key, pending = true`.execute(kysely)
 }
 
-/** An upload failed that may have arrived: the ledger no longer says for sure what lies at the path, nor how old it is. */
-export async function doubt (tx: Tx, lane: string, mtime: number): Promise<void> {
-  await sql`update objects set pending = true, mtime = greatest(mtime, ${mtime}::bigint) where lane = ${lane}`.execute(tx.kysely)
+/** What an attempt that verified nothing may have left behind. */
+export interface Trace {
+  wakeUp: WakeUp
+  /** What the ledger said of the path before. */
+  ledger: ObjectRow | undefined
+  /** The path was marked. */
+  isMarked: boolean
+  /** An upload began that may have arrived, with this mtime. */
+  uploadedMtime: number | undefined
+}
+
+/**
+ * Tells the ledger what became of an attempt that verified nothing: where an upload may have arrived, it no longer says
+ * for sure what lies at the path, nor how old that is; where none began, a mark is taken back, and the path is whosever
+ * it was.
+ */
+export async function amend (tx: Tx, { wakeUp: { lane }, ledger, isMarked, uploadedMtime }: Trace): Promise<void> {
+  if (uploadedMtime !== undefined) await sql`update objects set pending = true, mtime = greatest(mtime, ${uploadedMtime}::bigint) where lane = ${lane}`.execute(tx.kysely)
+  else if (isMarked && ledger === undefined) await tx.kysely.deleteFrom('objects').where('lane', '=', lane).execute()
+  else if (isMarked && ledger !== undefined) await tx.kysely.updateTable('objects').set({ bucket: ledger.bucket, key: ledger.key, pending: ledger.pending }).where('lane', '=', lane).execute()
 }
 
 /** A copy that was verified. */

@@ -39,7 +39,7 @@ export interface Upload extends Place {
   /** Unix seconds. */
   mtime: number
   /** Called before the last bytes leave; what it throws keeps the upload from committing. */
-  beforeCommit?: () => void | Promise<void>
+  beforeCommit?: () => void
   /** Called with each chunk of the body that has left and is not looked at again. */
   release?: (chunk: Uint8Array) => void
   onProgress?: (sentBytes: number) => void

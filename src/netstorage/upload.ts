@@ -9,7 +9,7 @@ export interface UploadBody {
   /** Hash while streaming; the MD5 is then known at the end only. */
   hash: boolean
   /** Called right before the last bytes or the trailer leave; what it throws keeps the upload from committing. */
-  beforeCommit: () => void | Promise<void>
+  beforeCommit: () => void
   onProgress: (sentBytes: number) => void
   /** Called with each chunk that has left and will not be looked at again. */
   release: (chunk: Uint8Array) => void
@@ -55,7 +55,7 @@ export async function sendBody (request: ClientRequest, { body, sizeBytes, hash,
   if (held !== undefined && last.length < held.length) await write(held.subarray(0, -lastBytes), () => {})
   const digest = md5?.digest('hex')
   await Promise.race([left, closed])
-  await beforeCommit()
+  beforeCommit()
   if (request.destroyed) return undefined
   if (digest !== undefined) request.addTrailers(trailers(digest))
   request.end(last, () => { if (held !== undefined) release(held) })

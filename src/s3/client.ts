@@ -18,7 +18,7 @@ const idle = ['loggerMiddleware', 'regionRedirectMiddleware', 'recursionDetectio
 
 /**
  * An S3 client set up for streaming: no retries of its own (ours know the job), no checksums that would hold up or alter
- * bodies, and as many kept-alive sockets as there are copies at once.
+ * bodies, and as many kept-alive sockets as copies need at once.
  */
 export function createS3Client (options: S3ClientOptions): S3Client {
   const { region, endpoint, connectTimeoutMs = 5000, credentials } = options

@@ -108,7 +108,7 @@ t.test('the last bytes wait for beforeCommit, and do not leave if it throws', as
       ...known,
       body,
       onProgress (bytes) { sent = bytes },
-      async beforeCommit () {
+      beforeCommit () {
         t.ok(state.ended, 'it comes when the source has given all')
         t.ok(sent < large.length, 'and before all have left')
         throw new Error('the lease is lost')

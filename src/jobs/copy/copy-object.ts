@@ -57,7 +57,7 @@ export interface Copy {
   /** Only a small object may be copied now. */
   isExpress: boolean
   now: () => Date
-  /** Resolves once one more object may be uploaded or deleted; throws PutOff if that takes too long. */
+  /** Resolves once one more object may be uploaded; throws PutOff if that takes too long, or the signal's reason. */
   takeSlot: () => Promise<void>
   /** Writes down that what will lie at the path may be ours: should we die before it is verified, a later delete still knows. */
   markPending: () => Promise<void>
@@ -77,9 +77,8 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
   try {
     source = await open()
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'object_not_found' || work.onMissing !== 'delete') throw error
-    await takeSlot()
-    return await removeObject(copy)
+    if (error instanceof AppError && error.code === 'object_not_found' && work.onMissing === 'delete') return await removeObject(copy)
+    throw error
   }
   /** The same object from its beginning; its bytes were read, or nobody wants them. */
   const reopen = async (): Promise<S3Body> => {

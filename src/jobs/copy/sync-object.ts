@@ -12,7 +12,8 @@ import type { Pauses } from '../pauses.ts'
 import type { Limits } from '../permissions.ts'
 import type { Probes, Verdict } from '../probes.ts'
 import { findRuleOf, placeAnew, relocate } from './relocate.ts'
-import { doubt } from '../settle.ts'
+import { createRevocableLeases } from './revocable.ts'
+import { amend, type Trace } from '../settle.ts'
 import type { Slot } from '../lanes/slots.ts'
 
 const progressMs = 500
@@ -42,6 +43,9 @@ export interface SyncOptions {
   onDone: (done: { kind: string, outcome: string, count: number, bytes: number, owes: boolean, ms: number }) => void
 }
 
+/** One run of a lane: what it does, and what it may have left behind so far. */
+interface Attempt extends Trace { work: Work, target: string }
+
 /**
  * Makes one NetStorage path equal to what S3 holds now: the straight line. A job is only a hint where to look, so a
  * repeat does no harm; what is owed to the edge is written in the transaction that says the copy is verified.
@@ -50,46 +54,27 @@ export function createSyncObject (options: SyncOptions) {
   const { store, s3, targets, limits, pauses, probes, now, log } = options
 
   const batches = createBatches(options)
-  const running = new Map<string, AbortController>()
-
-  /** Stops the uploads whose callers want them no more, on whichever replica they said so. */
-  async function stopCancelled (): Promise<void> {
-    if (running.size === 0) return
-    const rows = await store.kysely.selectFrom('jobs').select('id').where('id', 'in', [...running.keys()]).where('cancel_requested', '=', true).execute()
-    for (const { id } of rows) running.get(id)?.abort(new Cancelled('cancelled'))
-  }
-
-  /** A lease that also ends when the job is cancelled, until its work may take effect: from then on it goes on to its end. */
-  function cancellable (id: string, lease: Lease): Lease {
-    const ending = new AbortController()
-    const end = () => { ending.abort(lease.signal.reason) }
-    lease.signal.addEventListener('abort', end)
-    if (lease.signal.aborted) end()
-    running.set(id, ending)
-    return {
-      signal: ending.signal,
-      check () {
-        ending.signal.throwIfAborted()
-        lease.check()
-        running.delete(id)
-      }
-    }
-  }
+  const leases = createRevocableLeases(store)
 
   /** Does the work of one lane and ends its wake-up. Returns whether the lane was called again. */
   async function run (wakeUp: WakeUp, target: string, given: Lease, slot: Slot): Promise<boolean> {
     const { work, ledger } = await batches.claim({ wakeUp, target })
     if (work === undefined) return false
-    const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
-    if (paused !== undefined) return await putOff(work, wakeUp, target, new PutOff(paused, { waitMs: pausedMs() }))
-    if (!await slot.prepare()) return await putOff(work, wakeUp, target, new PutOff('no slot came free', {}))
-    const startedAt = performance.now()
+    const attempt: Attempt = { work, wakeUp, target, ledger, isMarked: false, uploadedMtime: undefined }
+    const lease = leases.cover(work.doer.id, given)
+    const enter = async (step: Slot['take']): Promise<void> => {
+      const isIn = await step(lease.signal)
+      lease.signal.throwIfAborted()
+      if (!isIn) throw new PutOff('no slot came free', {})
+    }
     batches.begin()
-    const lease = cancellable(work.doer.id, given)
-    let uploadedMtime: number | undefined
     try {
+      const paused = pauses.reasons().get(`s3:${work.doer.bucket}`)
+      if (paused !== undefined) throw new PutOff(paused, { waitMs: pausedMs() })
+      await enter(slot.prepare)
+      let startedAt = performance.now()
       const netstorage = targets.get(target)
-      if (netstorage === undefined) return await move(work, wakeUp, target)
+      if (netstorage === undefined) return await move(attempt)
       const rule = findRuleOf(limits(), work.doer)
       const done = await copyObject(s3, {
         work,
@@ -102,10 +87,17 @@ export function createSyncObject (options: SyncOptions) {
         minRewriteMs: options.minRewriteMs,
         isExpress: slot.isExpress,
         now,
-        takeSlot: async () => { if (!await slot.take()) throw new PutOff('no slot came free', {}) },
-        markPending: async () => { await batches.markPending({ lane: wakeUp.lane, target, work }) },
+        async markPending () {
+          attempt.isMarked = true
+          await batches.markPending({ lane: wakeUp.lane, target, work })
+        },
+        async takeSlot () {
+          const waitsSince = performance.now()
+          await enter(slot.take)
+          startedAt += performance.now() - waitsSince
+        },
         takeDelete: async () => await takeDelete(store, now(), options.deleteLimitPerMinute),
-        onUpload (mtime) { uploadedMtime = mtime },
+        onUpload (mtime) { attempt.uploadedMtime = mtime },
         onProgress: progress(work)
       })
       slot.release()
@@ -116,15 +108,12 @@ export function createSyncObject (options: SyncOptions) {
       return again
     } catch (error) {
       slot.release()
-      if (error instanceof PutOff) return await putOff(work, wakeUp, target, error)
-      if (!(error instanceof Cancelled)) return await fail(error, work, wakeUp, target, given, uploadedMtime)
-      return await store.withTx(async tx => {
-        await endCancelled(store.boss, tx, work.doer, now())
-        return await release(store.boss, tx, target, [wakeUp])
-      })
+      if (error instanceof PutOff) return await putOff(attempt, error)
+      if (error instanceof Cancelled) return await cancel(attempt)
+      return await fail(error, attempt, given)
     } finally {
       batches.end()
-      running.delete(work.doer.id)
+      leases.forget(work.doer.id)
     }
   }
 
@@ -132,15 +121,27 @@ export function createSyncObject (options: SyncOptions) {
    * Gives a lane back without an attempt less: its bucket is paused, and others share its queue; it found no slot, and
    * another replica may have one; or the copy itself said so.
    */
-  async function putOff (work: Work, wakeUp: WakeUp, target: string, { waitMs, priority, message }: PutOff): Promise<boolean> {
+  async function putOff (attempt: Attempt, { waitMs, priority, message }: PutOff): Promise<boolean> {
+    const { work, wakeUp, target } = attempt
     return await store.withTx(async tx => {
-      await requeue(tx, work, now(), waitMs === 0 ? null : new Date(now().getTime() + waitMs), work.doer.error ?? undefined, false, message)
+      await amend(tx, attempt)
+      await requeue(store.boss, tx, work, now(), waitMs === 0 ? null : new Date(now().getTime() + waitMs), work.doer.error ?? undefined, false, message)
       return await release(store.boss, tx, target, [wakeUp], priority)
     })
   }
 
+  /** Ends the job of a caller who wants it no more. Its last bytes have not left, so nothing of it can have arrived. */
+  async function cancel (attempt: Attempt): Promise<boolean> {
+    const { work, wakeUp, target } = attempt
+    return await store.withTx(async tx => {
+      await amend(tx, { ...attempt, uploadedMtime: undefined })
+      await endCancelled(store.boss, tx, work.doer, now())
+      return await release(store.boss, tx, target, [wakeUp])
+    })
+  }
+
   /** A reload took the target away: the work goes on where the rules want it now. */
-  async function move (work: Work, wakeUp: WakeUp, target: string): Promise<boolean> {
+  async function move ({ work, wakeUp, target }: Attempt): Promise<boolean> {
     const place = placeAnew(limits(), work.doer)
     return await store.withTx(async tx => await relocate(store.boss, tx, { work, wakeUp, target, now: now(), place }))
   }
@@ -160,7 +161,8 @@ export function createSyncObject (options: SyncOptions) {
   }
 
   /** Decides what a failure means: a pause of the target, another attempt, or the end. */
-  async function fail (error: unknown, work: Work, wakeUp: WakeUp, target: string, lease: Lease, uploadedMtime: number | undefined): Promise<boolean> {
+  async function fail (error: unknown, attempt: Attempt, lease: Lease): Promise<boolean> {
+    const { work, wakeUp, target } = attempt
     if (error instanceof LeaseLost || lease.signal.reason instanceof LeaseLost) throw error
     const stopping = lease.signal.aborted
     const known = toAppError(error)
@@ -171,13 +173,13 @@ export function createSyncObject (options: SyncOptions) {
     // Whether it is the object or the credentials cannot always be told: then time must show.
     const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - (work.doer.retried_at ?? work.doer.created_at).getTime() < options.retryMs
     const again = await store.withTx(async tx => {
-      if (uploadedMtime !== undefined) await doubt(tx, wakeUp.lane, uploadedMtime)
-      if (stopping) await requeue(tx, work, at, null, undefined, false)
+      await amend(tx, attempt)
+      if (stopping) await requeue(store.boss, tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
         await pauses.pause(tx, pause, known.message)
         // Nobody fetches for a paused account, but for a paused bucket the lane itself must wait.
-        await requeue(tx, work, at, pause.startsWith('s3:') ? new Date(at.getTime() + pausedMs()) : null, problem, false)
-      } else if (mayRetry) await requeue(tx, work, at, new Date(at.getTime() + delayMs), problem, true)
+        await requeue(store.boss, tx, work, at, pause.startsWith('s3:') ? new Date(at.getTime() + pausedMs()) : null, problem, false)
+      } else if (mayRetry) await requeue(store.boss, tx, work, at, new Date(at.getTime() + delayMs), problem, true)
       else await stop(tx, work, at, known instanceof Held ? 'held' : 'failed', problem)
       return await release(store.boss, tx, target, [wakeUp])
     })
@@ -197,5 +199,5 @@ export function createSyncObject (options: SyncOptions) {
     return { verdict, ...(verdict === 'refused' ? { pause: name } : {}) }
   }
 
-  return { run, stopCancelled }
+  return { run, stopCancelled: leases.revoke }
 }

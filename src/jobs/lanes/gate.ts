@@ -7,8 +7,8 @@ export interface Gate {
 
 /** One visitor. */
 export interface Visit {
-  /** Resolves once it is inside; false if that took too long. */
-  enter: () => Promise<boolean>
+  /** Resolves once it is inside; false if that took too long, or the signal ended the wait. */
+  enter: (signal: AbortSignal) => Promise<boolean>
   /** Makes room for the next, or gives the wait up. Further calls do nothing. */
   leave: () => void
 }
@@ -26,18 +26,19 @@ export function createGate (count: number, patienceMs: number): Gate {
       let isIn = false
       let settle: (isIn: boolean) => void = () => {}
       return {
-        async enter () {
-          if (isClosed) return false
+        async enter (signal) {
+          if (isClosed || signal.aborted) return false
           if (free === 0) {
             return await new Promise<boolean>(resolve => {
               const timer = setTimeout(() => { settle(false) }, patienceMs)
               settle = answer => {
+                if (!waiting.delete(settle)) return
                 clearTimeout(timer)
-                waiting.delete(settle)
                 isIn = answer
                 resolve(answer)
               }
               waiting.add(settle)
+              signal.addEventListener('abort', () => { settle(false) })
             })
           }
           free--

@@ -190,11 +190,12 @@ export async function callAgain (boss: PgBoss, tx: Tx, target: string, waiting: 
   return atOnce.length > 0
 }
 
-/** Gives the work back to the queue. `countsAttempt` is false where the failure says nothing about the job. */
-export async function requeue (tx: Tx, work: Work, now: Date, at: Date | null, problem: Problem | undefined, countsAttempt: boolean, words = problem?.detail ?? 'given back'): Promise<void> {
+/** Gives the work back to the queue, unless its caller no longer wants it. `countsAttempt` is false where the failure says nothing about the job. */
+export async function requeue (boss: PgBoss, tx: Tx, work: Work, now: Date, at: Date | null, problem: Problem | undefined, countsAttempt: boolean, words = problem?.detail ?? 'given back'): Promise<void> {
   await advance(tx, work.doer.id, sql`state = 'queued', attempts = ${countsAttempt ? work.doer.attempts : work.doer.attempts - 1},
     error = ${problem === undefined ? null : JSON.stringify(problem)}::jsonb, next_attempt_at = ${at}::timestamptz,
     timeline = timeline || ${step(now, 'queued', words)}::jsonb`)
+  await endMarked(boss, tx, work.doer.lane as string, now)
 }
 
 /** The end of a failed job, or of one that is held for an operator. */

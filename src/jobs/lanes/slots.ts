@@ -4,10 +4,10 @@ import { createGate } from './gate.ts'
 export interface Slot {
   /** For small objects only. */
   isExpress: boolean
-  /** Resolves once the object may be opened and what comes before its upload be done; false if that took too long. */
-  prepare: () => Promise<boolean>
-  /** Resolves once it may also be uploaded; false if that took too long. */
-  take: () => Promise<boolean>
+  /** Resolves once the object may be opened and what comes before its upload be done; false if that took too long, or the signal ended the wait. */
+  prepare: (signal: AbortSignal) => Promise<boolean>
+  /** Resolves once it may also be uploaded; false as above. */
+  take: (signal: AbortSignal) => Promise<boolean>
   /** Gives it back, or the wait for it up. Further calls do nothing. */
   release: () => void
 }
@@ -63,23 +63,27 @@ export function createSlots ({ count, isExpress = false, patienceMs = 2000, onRe
     create () {
       const preparation = preparing.visit()
       const upload = uploading.visit()
-      let isPrepared = false
+      /** It had its turn, whatever came of that; who waits in vain tells nothing of how soon slots are free. */
+      let hadTurn = false
       let isOver = false
       outstanding++
       return {
         isExpress,
-        async prepare () {
-          isPrepared = await preparation.enter()
-          return isPrepared
+        async prepare (signal) {
+          hadTurn = await preparation.enter(signal)
+          return hadTurn
         },
-        take: upload.enter,
+        async take (signal) {
+          hadTurn = await upload.enter(signal)
+          return hadTurn
+        },
         release () {
           if (isOver) return
           isOver = true
           outstanding--
           upload.leave()
           preparation.leave()
-          if (isPrepared) {
+          if (hadTurn) {
             ended.push(performance.now())
             if (ended.length > 2 * mostAhead) ended = ended.slice(-mostAhead)
           }

@@ -70,7 +70,9 @@ export async function startWorkbench (t: { teardown: (fn: () => Promise<void>) =
 
   return {
     s3,
+    objects,
     netstorage,
+    client,
     rule,
     copy,
     put: (key: string, made: Made) => { s3.putSynthetic(bucket, key, made) },
