@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { Store } from '../../store/store.ts'
 import { Cancelled } from '../acting/cancel.ts'
 import type { Lease } from '../lanes/dispatcher.ts'
@@ -33,7 +34,7 @@ export function createRevocableLeases (store: Store): RevocableLeases {
     forget (jobId) { covered.delete(jobId) },
     async revoke () {
       if (covered.size === 0) return
-      const rows = await store.kysely.selectFrom('jobs').select('id').where('id', 'in', [...covered.keys()]).where('cancel_requested', '=', true).execute()
+      const rows = await store.kysely.selectFrom('jobs').select('id').where('id', '=', sql<string>`any(${[...covered.keys()]}::uuid[])`).where('cancel_requested', '=', true).execute()
       for (const { id } of rows) covered.get(id)?.abort(new Cancelled('cancelled'))
     }
   }
