@@ -17,7 +17,7 @@ export async function markPending (kysely: Store['kysely'], pendings: Pending[],
   }))
   await sql`insert into objects (lane, target, cp_code, path, bucket, key, present, pending, mtime, committed_at, job_id)
     select lane, target, cp_code, path, bucket, key, present, pending, mtime, committed_at, job_id from jsonb_populate_recordset(null::objects, ${JSON.stringify(rows)}::jsonb)
-    on conflict (lane) do update set bucket = excluded.bucket, key = excluded.key, pending = true`.execute(kysely)
+    on conflict (lane) do update set bucket = excluded.bucket, key = excluded.key, pending = true where not objects.present`.execute(kysely)
 }
 
 /** What an attempt that verified nothing may have left behind. */
@@ -27,14 +27,14 @@ export interface Trace {
   ledger: ObjectRow | undefined
   /** The path was marked. */
   isMarked: boolean
-  /** An upload began that may have arrived, with this mtime. */
+  /** The last bytes of an upload have left, so that it may have arrived, with this mtime. */
   uploadedMtime: number | undefined
 }
 
 /**
  * Tells the ledger what became of an attempt that verified nothing: where an upload may have arrived, it no longer says
- * for sure what lies at the path, nor how old that is; where none began, a mark is taken back, and the path is whosever
- * it was.
+ * for sure what lies at the path, nor how old that is; where none can have, a mark is taken back, and the path is
+ * whosever it was.
  */
 export async function amend (tx: Tx, { wakeUp: { lane }, ledger, isMarked, uploadedMtime }: Trace): Promise<void> {
   if (uploadedMtime !== undefined) await sql`update objects set pending = true, mtime = greatest(mtime, ${uploadedMtime}::bigint) where lane = ${lane}`.execute(tx.kysely)

@@ -36,8 +36,8 @@ export async function endCancelled (boss: Store['boss'], tx: Tx, { id, target, l
   if (Number(numAffectedRows ?? 0) > 0 && target !== null && lane !== null) await wake(boss, tx, [{ target, lane }])
 }
 
-/** Ends what was marked while nobody ran it: its worker died, or never saw the mark. */
+/** Ends what was marked and does not run: its worker died, or never saw the mark. */
 export async function endMarked (boss: Store['boss'], tx: Tx, lane: string, now: Date): Promise<void> {
-  const rows = await tx.kysely.selectFrom('jobs').selectAll().where('lane', '=', lane).where('state', 'in', ['queued', 'uploading']).where('cancel_requested', '=', true).execute()
+  const rows = await tx.kysely.selectFrom('jobs').selectAll().where('lane', '=', lane).where('state', 'in', ['queued', 'uploading', 'held']).where('cancel_requested', '=', true).execute()
   for (const row of rows) await endCancelled(boss, tx, row, now)
 }

@@ -63,14 +63,14 @@ export interface Copy {
   markPending: () => Promise<void>
   /** Takes one of the deletes that events may cause; false if the minute's are used up. */
   takeDelete: () => Promise<boolean>
-  /** An upload begins: whatever fails from here on, it may arrive with this mtime. */
+  /** The last bytes of an upload leave: whatever fails from here on, it may arrive with this mtime. */
   onUpload: (mtime: number) => void
   onProgress: (sentBytes: number) => void
 }
 
 /** Looks at S3, makes the target equal, and returns only what `stat` has confirmed. Throws PutOff, Held, or what failed. */
 export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed> {
-  const { work, netstorage, ledger, lease: { signal }, verifyTimeoutMs, markPending, takeSlot, onUpload } = copy
+  const { work, netstorage, ledger, lease: { signal }, verifyTimeoutMs, markPending, takeSlot } = copy
   const { bucket, key, version_id: versionId, cp_code: cpCode, path } = work.doer as Doer
   const open = async () => await s3.open({ bucket, key, signal, ...(versionId === null ? {} : { versionId }) })
   let source: S3Body
@@ -99,7 +99,6 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
     if (ledger?.present !== true) await markPending()
     await takeSlot()
     const mtime = Math.max(Math.floor(source.lastModified.getTime() / 1000), (ledger?.mtime ?? -1) + 1) + (work.interrupted ? work.doer.attempts - 1 : 0)
-    onUpload(mtime)
     const md5 = await upload(copy, mtime, source, reopen)
     await verify({ netstorage, cpCode, path, sizeBytes, md5, timeoutMs: verifyTimeoutMs, signal })
     return { outcome: 'uploaded', ...seen, md5, mtime }
@@ -111,10 +110,14 @@ export async function copyObject (s3: S3Objects, copy: Copy): Promise<Committed>
 type Doer = Work['doer'] & { bucket: string, key: string, cp_code: number, path: string }
 
 /** Uploads with the MD5 up front where it is known, else with a signed trailer; returns the MD5. */
-async function upload ({ work, rule, netstorage, lease, digest, onProgress }: Copy, mtime: number, source: S3Body, reopen: () => Promise<S3Body>): Promise<string> {
+async function upload ({ work, rule, netstorage, lease, digest, onUpload, onProgress }: Copy, mtime: number, source: S3Body, reopen: () => Promise<S3Body>): Promise<string> {
   const { cp_code: cpCode, path } = work.doer as Doer
+  const beforeCommit = (): void => {
+    lease.check()
+    onUpload(mtime)
+  }
   const send = async ({ body, sizeBytes }: S3Body, md5: string | undefined) =>
-    (await netstorage.upload({ cpCode, path, body, release: releaseChunk, sizeBytes, mtime, signal: lease.signal, beforeCommit: lease.check, onProgress, ...(md5 === undefined ? {} : { md5 }) })).md5
+    (await netstorage.upload({ cpCode, path, body, release: releaseChunk, sizeBytes, mtime, signal: lease.signal, beforeCommit, onProgress, ...(md5 === undefined ? {} : { md5 }) })).md5
   const known = rule.etagIsMd5 === 'auto' ? source.md5 : undefined
   const md5 = known ?? (digest === 'prehash' ? await hash(source) : undefined)
   try {

@@ -88,6 +88,8 @@ export function createSyncObject (options: SyncOptions) {
         isExpress: slot.isExpress,
         now,
         async markPending () {
+          // Who was frozen meanwhile must not mark what others have put there since.
+          given.check()
           attempt.isMarked = true
           await batches.markPending({ lane: wakeUp.lane, target, work })
         },
@@ -113,7 +115,7 @@ export function createSyncObject (options: SyncOptions) {
       return await fail(error, attempt, given)
     } finally {
       batches.end()
-      leases.forget(work.doer.id)
+      lease.forget()
     }
   }
 
@@ -134,7 +136,7 @@ export function createSyncObject (options: SyncOptions) {
   async function cancel (attempt: Attempt): Promise<boolean> {
     const { work, wakeUp, target } = attempt
     return await store.withTx(async tx => {
-      await amend(tx, { ...attempt, uploadedMtime: undefined })
+      await amend(tx, attempt)
       await endCancelled(store.boss, tx, work.doer, now())
       return await release(store.boss, tx, target, [wakeUp])
     })
@@ -180,7 +182,7 @@ export function createSyncObject (options: SyncOptions) {
         // Nobody fetches for a paused account, but for a paused bucket the lane itself must wait.
         await requeue(store.boss, tx, work, at, pause.startsWith('s3:') ? new Date(at.getTime() + pausedMs()) : null, problem, false)
       } else if (mayRetry) await requeue(store.boss, tx, work, at, new Date(at.getTime() + delayMs), problem, true)
-      else await stop(tx, work, at, known instanceof Held ? 'held' : 'failed', problem)
+      else await stop(store.boss, tx, work, at, known instanceof Held ? 'held' : 'failed', problem)
       return await release(store.boss, tx, target, [wakeUp])
     })
     if (stopping) return again

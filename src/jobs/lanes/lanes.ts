@@ -84,6 +84,9 @@ async function callEarlier (kysely: Store['kysely'], target: string, lanes: stri
  */
 export async function claim (boss: PgBoss, tx: Tx, trip: Trip, lanes: string[], now: Date): Promise<Map<string, Work>> {
   let open = await lockOpen(tx, lanes)
+  // What a worker that died had uploaded may have arrived, and nobody noted its mtime: whatever becomes of this run, the ledger knows.
+  const orphaned = open.filter(row => row.state === 'uploading').map(row => row.lane)
+  if (orphaned.length > 0) await sql`update objects set pending = true, mtime = greatest(mtime + 1, ${Math.floor(now.getTime() / 1000)}::bigint) where lane = any(${orphaned}::text[])`.execute(tx.kysely)
   const marked = open.filter(row => row.cancel_requested)
   if (marked.length > 0) {
     for (const row of marked) await endMarked(boss, tx, row.lane, now)
@@ -198,10 +201,11 @@ export async function requeue (boss: PgBoss, tx: Tx, work: Work, now: Date, at: 
   await endMarked(boss, tx, work.doer.lane as string, now)
 }
 
-/** The end of a failed job, or of one that is held for an operator. */
-export async function stop (tx: Tx, work: Work, now: Date, state: 'failed' | 'held', problem: Problem): Promise<void> {
+/** The end of a failed job, or of one that is held for an operator, unless its caller no longer wants it. */
+export async function stop (boss: PgBoss, tx: Tx, work: Work, now: Date, state: 'failed' | 'held', problem: Problem): Promise<void> {
   await advance(tx, work.doer.id, sql`state = ${state}, error = ${JSON.stringify(problem)}::jsonb, next_attempt_at = null,
     finished_at = ${state === 'failed' ? now : null}::timestamptz, timeline = timeline || ${step(now, state, problem.detail)}::jsonb`)
+  await endMarked(boss, tx, work.doer.lane as string, now)
 }
 
 /**

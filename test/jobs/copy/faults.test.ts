@@ -90,7 +90,7 @@ t.test('an object that is replaced while it is read begins anew, and is never mi
   await copy('replaced')
   put('replaced', first)
   s3.faults.add({ times: 1, reset: 'mid-body', afterBytes: midway, match: { path: `/${bucket}/replaced` } })
-  await t.rejects(copy('replaced', { onUpload () { put('replaced', second) } }), { code: 'object_changed', retryable: true })
+  await t.rejects(copy('replaced', { async takeSlot () { put('replaced', second) } }), { code: 'object_changed', retryable: true })
   t.equal(lies('replaced', old, first, second), 1)
   t.match(await copy('replaced'), { outcome: 'uploaded' })
   t.equal(lies('replaced', old, first, second), 3)

@@ -4,7 +4,9 @@ import { cancelJob } from '../../../src/jobs/acting/cancel.ts'
 import { createSyncObject } from '../../../src/jobs/copy/sync-object.ts'
 import { createFeed } from '../../../src/jobs/follow/feed.ts'
 import { laneOf, newJobId } from '../../../src/jobs/job.ts'
+import type { Lease } from '../../../src/jobs/lanes/dispatcher.ts'
 import { fetchWakeUps } from '../../../src/jobs/lanes/fetch.ts'
+import { LeaseLost, queueOf } from '../../../src/jobs/lanes/lanes.ts'
 import { createSlots } from '../../../src/jobs/lanes/slots.ts'
 import { openQueues } from '../../../src/jobs/lanes/wake-queues.ts'
 import { createPauses } from '../../../src/jobs/pauses.ts'
@@ -53,14 +55,30 @@ const add = async (key: string, byEvent = false) => await queue.add({
 })
 const ledger = async (key: string) => await store.kysely.selectFrom('objects').selectAll().where('lane', '=', laneOf(target, 123456, key)).executeTakeFirst()
 
-/** Runs the lane that waits, as the dispatcher would; `crowded`: another lane holds the only upload slot all the time. */
-async function run ({ crowded = false, patienceMs = 10 }: { crowded?: boolean, patienceMs?: number } = {}) {
+const tick = async () => { await new Promise(resolve => { setTimeout(resolve, 5) }) }
+
+interface Circumstances extends Partial<Lease> { /** Another lane holds the only upload slot all the time. */ crowded?: boolean, patienceMs?: number }
+
+/** Runs the lane that waits, as the dispatcher would. */
+async function run ({ crowded = false, patienceMs = 10, ...given }: Circumstances = {}) {
   const slots = createSlots({ count: 1, patienceMs, onRelease () {} })
-  const lease = { signal: new AbortController().signal, check () {} }
+  const lease: Lease = { signal: new AbortController().signal, check () {}, ...given }
   if (crowded) await slots.create().take(lease.signal)
   const [wakeUp] = await fetchWakeUps(store, target, 1)
   if (wakeUp === undefined) throw new Error('no lane waits')
   await syncObject.run(wakeUp, target, lease, slots.create())
+}
+
+/** Takes away what would be tried again later. */
+async function forget (key: string) {
+  await sql`delete from jobs where key = ${key}`.execute(store.kysely)
+  await sql`delete from pgboss.job where singleton_key = ${laneOf(target, 123456, key)}`.execute(store.kysely)
+}
+
+/** What becomes of the lane of a worker that was not heard of any more. */
+async function callAgain () {
+  const { rows } = await sql<{ id: string }>`select id from pgboss.job where name = ${queueOf(target)} and state = 'active'`.execute(store.kysely)
+  await store.boss.fail(queueOf(target), rows.map(row => row.id))
 }
 
 t.test('a lane that finds no slot gives its work back, and leaves no mark on what is not ours', async t => {
@@ -101,14 +119,14 @@ t.test('an upload that failed half-way leaves its mark: it may have arrived', as
   await add('half')
   await run()
   t.match(await ledger('half'), { present: false, pending: true })
-  await sql`delete from jobs where key = 'half'`.execute(store.kysely)
+  await forget('half')
 })
 
 t.test('a job that is cancelled while it waits for its slot ends at once, and leaves nothing', async t => {
   put('unwanted', { seed: 1, sizeBytes, etag: 'md5' })
   const { id } = await add('unwanted')
   const over = run({ crowded: true, patienceMs: 60_000 })
-  while (await ledger('unwanted') === undefined) await new Promise(resolve => { setTimeout(resolve, 5) })
+  while (await ledger('unwanted') === undefined) await tick()
   t.equal(await store.withTx(async tx => await cancelJob(store, tx, id, now())), 'uploading')
   await syncObject.stopCancelled()
   await over
@@ -120,9 +138,69 @@ t.test('so does one whose worker gives it back before it saw that', async t => {
   put('missed', { seed: 1, sizeBytes, etag: 'md5' })
   const { id } = await add('missed')
   const over = run({ crowded: true, patienceMs: 300 })
-  while (await ledger('missed') === undefined) await new Promise(resolve => { setTimeout(resolve, 5) })
+  while (await ledger('missed') === undefined) await tick()
   await store.withTx(async tx => await cancelJob(store, tx, id, now()))
   await over
   t.match(await queue.find(id), { state: 'cancelled', next_attempt_at: null })
   t.equal(await ledger('missed'), undefined)
+})
+
+t.test('what a worker that died may have uploaded is remembered, though the next run uploads nothing', async t => {
+  put('orphaned', { seed: 1, sizeBytes, etag: 'md5' })
+  await add('orphaned')
+  await run()
+  put('orphaned', { seed: 2, sizeBytes, etag: 'md5' })
+  const { id } = await add('orphaned')
+  netstorage.faults.add({ times: 1, match: { action: 'upload', path: at('orphaned') }, hang: 'after-commit' })
+  const frozen = new AbortController()
+  const over = run({ signal: frozen.signal })
+  while (asked('orphaned', 'upload').length < 2) await tick()
+  const arrived = stored('orphaned')
+  frozen.abort(new LeaseLost('another worker has it now'))
+  await t.rejects(over, LeaseLost)
+  await callAgain()
+  await run({ crowded: true })
+  t.match(await queue.find(id), { state: 'queued' })
+  put('orphaned', { seed: 1, sizeBytes, etag: 'md5' })
+  netstorage.faults.add({ times: 1, match: { action: 'stat', path: at('orphaned') }, kind: 'stale-stat' })
+  await run()
+  t.match(await queue.find(id), { state: 'succeeded', outcome: 'uploaded' }, 'stat may still show what was there before')
+  const now = await ledger('orphaned')
+  t.match(now, { present: true, pending: false, md5: stored('orphaned')?.md5 as string })
+  t.ok((now?.mtime as number) > (arrived?.mtime as number))
+})
+
+t.test('a worker that lost its lane while S3 was asked marks nothing', async t => {
+  put('lost', { seed: 1, sizeBytes, etag: 'md5' })
+  await add('lost')
+  await t.rejects(run({ check () { throw new LeaseLost('another worker has it now') } }), LeaseLost)
+  t.equal(await ledger('lost'), undefined)
+  await callAgain()
+  await run()
+  t.match(await ledger('lost'), { present: true })
+})
+
+t.test('an upload that failed before its last bytes left leaves no mark', async t => {
+  for (const [key, fault] of [['refused', { reset: 'before' }], ['cut', { reset: 'mid-body', afterBytes: 600_000 }]] as const) {
+    netstorage.faults.add({ times: 1, match: { action: 'upload', path: at(key) }, ...fault })
+    put(key, { seed: 1, sizeBytes: 20_000_000, etag: 'multipart' })
+    const { id } = await add(key)
+    await run()
+    t.match(await queue.find(id), { state: 'queued', attempts: 1 })
+    t.equal(await ledger(key), undefined)
+    await forget(key)
+  }
+})
+
+t.test('a job that is cancelled while S3 is asked ends so, and is not held', async t => {
+  netstorage.store.put(at('unheld'), 'put there by others')
+  const asking = Promise.withResolvers<void>()
+  s3.faults.add({ times: 1, match: { method: 'GET', path: `/${bucket}/unheld` }, until: asking.promise })
+  const { id } = await add('unheld', true)
+  const over = run()
+  while ((await queue.find(id))?.state !== 'uploading') await tick()
+  await store.withTx(async tx => await cancelJob(store, tx, id, now()))
+  asking.resolve()
+  await over
+  t.match(await queue.find(id), { state: 'cancelled' })
 })
