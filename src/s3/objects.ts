@@ -51,13 +51,14 @@ export function createS3Objects ({ client, stallTimeoutMs, onRequest }: S3Object
     // By hand: AbortSignal.any is ten times as dear.
     const ending = new AbortController()
     const abortSignal = ending.signal
-    const end = () => ending.abort(signal?.reason)
-    signal?.addEventListener('abort', end)
-    const deadline = setTimeout(() => ending.abort(), stallTimeoutMs)
     // The SDK heeds the signal only once it has credentials, and waiting for those can be what takes so long.
     const aborted = Promise.withResolvers<never>()
-    const abort = () => aborted.reject(abortSignal.reason)
-    abortSignal.addEventListener('abort', abort)
+    const end = () => {
+      ending.abort(signal?.reason)
+      aborted.reject(abortSignal.reason)
+    }
+    signal?.addEventListener('abort', end)
+    const deadline = setTimeout(end, stallTimeoutMs)
     let status = 0
     try {
       const answer = await Promise.race([send(abortSignal), aborted.promise]).catch(async (error: unknown) => {

@@ -28,16 +28,10 @@ export async function cancelJob (store: Store, tx: Tx, id: string, now: Date): P
 }
 
 /** Ends a job as cancelled, and lets those that had merged into it do the work themselves. */
-export async function endCancelled (boss: Store['boss'], tx: Tx, { id, target, lane }: JobRow, now: Date): Promise<void> {
+export async function endCancelled (boss: Store['boss'], tx: Tx, { id, target, lane }: Pick<JobRow, 'id' | 'target' | 'lane'>, now: Date): Promise<void> {
   await sql`update jobs set state = 'cancelled', outcome = null, merged_into = null, cancel_requested = false, next_attempt_at = null,
     finished_at = ${now}::timestamptz, timeline = timeline || ${step(now, 'cancelled', 'a caller wanted it no more')}::jsonb where id = ${id}`.execute(tx.kysely)
   const { numAffectedRows } = await sql`update jobs set merged_into = null, state = 'queued', timeline = timeline || ${step(now, 'queued', `${id}, which did the work, was cancelled`)}::jsonb
     where merged_into = ${id} and finished_at is null`.execute(tx.kysely)
   if (Number(numAffectedRows ?? 0) > 0 && target !== null && lane !== null) await wake(boss, tx, [{ target, lane }])
-}
-
-/** Ends what was marked and does not run: its worker died, or never saw the mark. */
-export async function endMarked (boss: Store['boss'], tx: Tx, lane: string, now: Date): Promise<void> {
-  const rows = await tx.kysely.selectFrom('jobs').selectAll().where('lane', '=', lane).where('state', 'in', ['queued', 'uploading', 'held']).where('cancel_requested', '=', true).execute()
-  for (const row of rows) await endCancelled(boss, tx, row, now)
 }

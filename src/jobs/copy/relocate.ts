@@ -3,7 +3,6 @@ import { AppError } from '../../errors.ts'
 import { findRule, mapObject, type Rule } from '../../mapping.ts'
 import type { Store, Tx } from '../../store/store.ts'
 import type { JobRow } from '../../store/tables.ts'
-import { endMarked } from '../acting/cancel.ts'
 import { laneOf, step } from '../job.ts'
 import { advance, release, wake, type WakeUp, type Work } from '../lanes/lanes.ts'
 import type { Limits } from '../permissions.ts'
@@ -37,9 +36,8 @@ export async function relocate (boss: Store['boss'], tx: Tx, { work, wakeUp, tar
 }): Promise<boolean> {
   const lane = laneOf(rule.target, cpCode, path)
   const words = `the target ${target} is gone: by rule ${rule.name} to ${rule.target}, ${cpCode}/${path}`
-  await advance(tx, work.doer.id, sql`state = 'queued', attempts = ${work.doer.attempts - 1}, next_attempt_at = null, rule = ${rule.name},
+  await advance(boss, tx, work.doer.id, now, sql`state = 'queued', attempts = ${work.doer.attempts - 1}, next_attempt_at = null, rule = ${rule.name},
     target = ${rule.target}, cp_code = ${cpCode}, path = ${path}, lane = ${lane}, timeline = timeline || ${step(now, 'queued', words)}::jsonb`)
-  await endMarked(boss, tx, lane, now)
   await wake(boss, tx, [{ target: rule.target, lane }])
   return await release(boss, tx, target, [wakeUp])
 }

@@ -1,7 +1,7 @@
 import { type AppError, toAppError, toProblem } from '../../errors.ts'
 import type { NetStorageClient } from '../../netstorage/client.ts'
 import type { S3Objects } from '../../s3/objects.ts'
-import type { Store } from '../../store/store.ts'
+import type { Store, Tx } from '../../store/store.ts'
 import { copyObject, Held, PutOff } from './copy-object.ts'
 import { Cancelled, endCancelled } from '../acting/cancel.ts'
 import { createBatches } from './batches.ts'
@@ -111,7 +111,8 @@ export function createSyncObject (options: SyncOptions) {
     } catch (error) {
       slot.release()
       if (error instanceof PutOff) return await putOff(attempt, error)
-      if (error instanceof Cancelled) return await cancel(attempt)
+      // Its last bytes have not left, so nothing of it can have arrived.
+      if (error instanceof Cancelled) return await end(attempt, async tx => { await endCancelled(store.boss, tx, work.doer, now()) })
       return await fail(error, attempt, given)
     } finally {
       batches.end()
@@ -124,21 +125,17 @@ export function createSyncObject (options: SyncOptions) {
    * another replica may have one; or the copy itself said so.
    */
   async function putOff (attempt: Attempt, { waitMs, priority, message }: PutOff): Promise<boolean> {
-    const { work, wakeUp, target } = attempt
-    return await store.withTx(async tx => {
-      await amend(tx, attempt)
-      await requeue(store.boss, tx, work, now(), waitMs === 0 ? null : new Date(now().getTime() + waitMs), work.doer.error ?? undefined, false, message)
-      return await release(store.boss, tx, target, [wakeUp], priority)
-    })
+    const { work } = attempt
+    const at = waitMs === 0 ? null : new Date(now().getTime() + waitMs)
+    return await end(attempt, async tx => { await requeue(store.boss, tx, work, now(), at, work.doer.error ?? undefined, false, message) }, priority)
   }
 
-  /** Ends the job of a caller who wants it no more. Its last bytes have not left, so nothing of it can have arrived. */
-  async function cancel (attempt: Attempt): Promise<boolean> {
-    const { work, wakeUp, target } = attempt
+  /** Ends a run that verified nothing, in one transaction: what it may have left behind, what becomes of its job, and its wake-up. */
+  async function end (attempt: Attempt, decide: (tx: Tx) => Promise<void>, priority?: number): Promise<boolean> {
     return await store.withTx(async tx => {
       await amend(tx, attempt)
-      await endCancelled(store.boss, tx, work.doer, now())
-      return await release(store.boss, tx, target, [wakeUp])
+      await decide(tx)
+      return await release(store.boss, tx, attempt.target, [attempt.wakeUp], priority)
     })
   }
 
@@ -164,7 +161,7 @@ export function createSyncObject (options: SyncOptions) {
 
   /** Decides what a failure means: a pause of the target, another attempt, or the end. */
   async function fail (error: unknown, attempt: Attempt, lease: Lease): Promise<boolean> {
-    const { work, wakeUp, target } = attempt
+    const { work, target } = attempt
     if (error instanceof LeaseLost || lease.signal.reason instanceof LeaseLost) throw error
     const stopping = lease.signal.aborted
     const known = toAppError(error)
@@ -174,8 +171,7 @@ export function createSyncObject (options: SyncOptions) {
     const delayMs = Math.max(1000 * Math.min(900, 2 ** (work.doer.attempts - 1)) * (0.75 + Math.random() / 2), (known.retryAfterSeconds ?? 0) * 1000)
     // Whether it is the object or the credentials cannot always be told: then time must show.
     const mayRetry = (known.retryable || verdict === 'unknown') && at.getTime() + delayMs - (work.doer.retried_at ?? work.doer.created_at).getTime() < options.retryMs
-    const again = await store.withTx(async tx => {
-      await amend(tx, attempt)
+    const again = await end(attempt, async tx => {
       if (stopping) await requeue(store.boss, tx, work, at, null, undefined, false)
       else if (pause !== undefined) {
         await pauses.pause(tx, pause, known.message)
@@ -183,7 +179,6 @@ export function createSyncObject (options: SyncOptions) {
         await requeue(store.boss, tx, work, at, pause.startsWith('s3:') ? new Date(at.getTime() + pausedMs()) : null, problem, false)
       } else if (mayRetry) await requeue(store.boss, tx, work, at, new Date(at.getTime() + delayMs), problem, true)
       else await stop(store.boss, tx, work, at, known instanceof Held ? 'held' : 'failed', problem)
-      return await release(store.boss, tx, target, [wakeUp])
     })
     if (stopping) return again
     const fields = { jobId: work.doer.id, key: work.doer.key, code: known.code, attempt: work.doer.attempts, ...(known.code === 'internal_error' ? { err: known.cause } : {}) }

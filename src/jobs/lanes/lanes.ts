@@ -3,7 +3,7 @@ import type { PgBoss } from 'pg-boss'
 import type { Problem } from '../../errors.ts'
 import type { Store, Trip, Tx } from '../../store/store.ts'
 import type { JobRow, PurgeWish } from '../../store/tables.ts'
-import { endMarked } from '../acting/cancel.ts'
+import { endCancelled } from '../acting/cancel.ts'
 import { step } from '../job.ts'
 
 /** The pg-boss queue whose wake-ups point at the lanes of one target. */
@@ -89,7 +89,7 @@ export async function claim (boss: PgBoss, tx: Tx, trip: Trip, lanes: string[], 
   if (orphaned.length > 0) await sql`update objects set pending = true, mtime = greatest(mtime + 1, ${Math.floor(now.getTime() / 1000)}::bigint) where lane = any(${orphaned}::text[])`.execute(tx.kysely)
   const marked = open.filter(row => row.cancel_requested)
   if (marked.length > 0) {
-    for (const row of marked) await endMarked(boss, tx, row.lane, now)
+    for (const row of marked) await endCancelled(boss, tx, row, now)
     open = await lockOpen(tx, lanes)
   }
   const groups = [...Map.groupBy(open, row => row.lane)].flatMap(([lane, rows]) => {
@@ -154,9 +154,11 @@ function toWork (doer: JobRow, members: Array<Pick<JobRow, 'id' | 'kind' | 'requ
   }
 }
 
-/** Changes a job together with all that ride along with it. */
-export async function advance (tx: Tx, doerId: string, assignments: ReturnType<typeof sql>): Promise<void> {
-  await sql`update jobs set ${assignments} where finished_at is null and (id = ${doerId} or merged_into = ${doerId})`.execute(tx.kysely)
+/** Changes a job whose run is over, together with all that ride along with it. If it is not finished by that and its caller no longer wants it, it ends. */
+export async function advance (boss: PgBoss, tx: Tx, doerId: string, now: Date, assignments: ReturnType<typeof sql>): Promise<void> {
+  const { rows } = await sql<Pick<JobRow, 'id' | 'target' | 'lane' | 'cancel_requested' | 'finished_at'>>`update jobs set ${assignments}
+    where finished_at is null and (id = ${doerId} or merged_into = ${doerId}) returning id, target, lane, cancel_requested, finished_at`.execute(tx.kysely)
+  for (const row of rows) if (row.cancel_requested && row.finished_at === null) await endCancelled(boss, tx, row, now)
 }
 
 /**
@@ -193,19 +195,17 @@ export async function callAgain (boss: PgBoss, tx: Tx, target: string, waiting: 
   return atOnce.length > 0
 }
 
-/** Gives the work back to the queue, unless its caller no longer wants it. `countsAttempt` is false where the failure says nothing about the job. */
+/** Gives the work back to the queue. `countsAttempt` is false where the failure says nothing about the job. */
 export async function requeue (boss: PgBoss, tx: Tx, work: Work, now: Date, at: Date | null, problem: Problem | undefined, countsAttempt: boolean, words = problem?.detail ?? 'given back'): Promise<void> {
-  await advance(tx, work.doer.id, sql`state = 'queued', attempts = ${countsAttempt ? work.doer.attempts : work.doer.attempts - 1},
+  await advance(boss, tx, work.doer.id, now, sql`state = 'queued', attempts = ${countsAttempt ? work.doer.attempts : work.doer.attempts - 1},
     error = ${problem === undefined ? null : JSON.stringify(problem)}::jsonb, next_attempt_at = ${at}::timestamptz,
     timeline = timeline || ${step(now, 'queued', words)}::jsonb`)
-  await endMarked(boss, tx, work.doer.lane as string, now)
 }
 
-/** The end of a failed job, or of one that is held for an operator, unless its caller no longer wants it. */
+/** The end of a failed job, or of one that is held for an operator. */
 export async function stop (boss: PgBoss, tx: Tx, work: Work, now: Date, state: 'failed' | 'held', problem: Problem): Promise<void> {
-  await advance(tx, work.doer.id, sql`state = ${state}, error = ${JSON.stringify(problem)}::jsonb, next_attempt_at = null,
+  await advance(boss, tx, work.doer.id, now, sql`state = ${state}, error = ${JSON.stringify(problem)}::jsonb, next_attempt_at = null,
     finished_at = ${state === 'failed' ? now : null}::timestamptz, timeline = timeline || ${step(now, state, problem.detail)}::jsonb`)
-  await endMarked(boss, tx, work.doer.lane as string, now)
 }
 
 /**

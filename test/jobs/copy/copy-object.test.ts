@@ -2,6 +2,7 @@ import t from 'tap'
 import { syntheticHashes } from '../../../sandbox/s3/synthetic.ts'
 import { PutOff } from '../../../src/jobs/copy/copy-object.ts'
 import { createNetStorageClient } from '../../../src/netstorage/client.ts'
+import { until } from '../../process.ts'
 import { bucket, startWorkbench } from './workbench.ts'
 
 const { s3, netstorage, rule, copy, put, lies, stored, asked, read, at } = await startWorkbench(t)
@@ -131,7 +132,7 @@ t.test('where no slot comes free nothing is sent, and S3 is let go', async t => 
   put('crowded', { seed: 6, sizeBytes: 50_000_000, etag: 'md5' })
   await t.rejects(copy('crowded', { takeSlot: async () => { throw new PutOff('no slot came free', {}) } }), PutOff)
   t.same([asked('crowded', 'upload').length, stored('crowded')], [0, undefined])
-  while (read('crowded').length === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
+  await until(() => read('crowded').length > 0, 'the answer of S3 is over')
   t.match(await copy('crowded'), { outcome: 'uploaded' })
 })
 

@@ -15,6 +15,7 @@ import { createQueue } from '../../../src/jobs/queue.ts'
 import { embedded } from '../../../src/store/embedded.ts'
 import { testConfig } from '../../app.ts'
 import { makeDataDir } from '../../data-dir.ts'
+import { until } from '../../process.ts'
 import { bucket, startWorkbench } from './workbench.ts'
 
 const log = { info () {}, warn () {}, error () {} }
@@ -54,8 +55,6 @@ const add = async (key: string, byEvent = false) => await queue.add({
   id: newJobId(Date.now()), kind: 'upload', bucket, key, rule: 'default', target, cpCode: 123456, path: key, request: byEvent ? { onMissing: 'delete' } : {}, source: { type: byEvent ? 'events' : 'rest' }
 })
 const ledger = async (key: string) => await store.kysely.selectFrom('objects').selectAll().where('lane', '=', laneOf(target, 123456, key)).executeTakeFirst()
-
-const tick = async () => { await new Promise(resolve => { setTimeout(resolve, 5) }) }
 
 interface Circumstances extends Partial<Lease> { /** Another lane holds the only upload slot all the time. */ crowded?: boolean, patienceMs?: number }
 
@@ -126,7 +125,7 @@ t.test('a job that is cancelled while it waits for its slot ends at once, and le
   put('unwanted', { seed: 1, sizeBytes, etag: 'md5' })
   const { id } = await add('unwanted')
   const over = run({ crowded: true, patienceMs: 60_000 })
-  while (await ledger('unwanted') === undefined) await tick()
+  await until(async () => await ledger('unwanted') !== undefined, 'it is marked')
   t.equal(await store.withTx(async tx => await cancelJob(store, tx, id, now())), 'uploading')
   await syncObject.stopCancelled()
   await over
@@ -138,7 +137,7 @@ t.test('so does one whose worker gives it back before it saw that', async t => {
   put('missed', { seed: 1, sizeBytes, etag: 'md5' })
   const { id } = await add('missed')
   const over = run({ crowded: true, patienceMs: 300 })
-  while (await ledger('missed') === undefined) await tick()
+  await until(async () => await ledger('missed') !== undefined, 'it is marked')
   await store.withTx(async tx => await cancelJob(store, tx, id, now()))
   await over
   t.match(await queue.find(id), { state: 'cancelled', next_attempt_at: null })
@@ -154,7 +153,7 @@ t.test('what a worker that died may have uploaded is remembered, though the next
   netstorage.faults.add({ times: 1, match: { action: 'upload', path: at('orphaned') }, hang: 'after-commit' })
   const frozen = new AbortController()
   const over = run({ signal: frozen.signal })
-  while (asked('orphaned', 'upload').length < 2) await tick()
+  await until(() => asked('orphaned', 'upload').length === 2, 'it has arrived')
   const arrived = stored('orphaned')
   frozen.abort(new LeaseLost('another worker has it now'))
   await t.rejects(over, LeaseLost)
@@ -198,7 +197,7 @@ t.test('a job that is cancelled while S3 is asked ends so, and is not held', asy
   s3.faults.add({ times: 1, match: { method: 'GET', path: `/${bucket}/unheld` }, until: asking.promise })
   const { id } = await add('unheld', true)
   const over = run()
-  while ((await queue.find(id))?.state !== 'uploading') await tick()
+  await until(async () => (await queue.find(id))?.state === 'uploading', 'it runs')
   await store.withTx(async tx => await cancelJob(store, tx, id, now()))
   asking.resolve()
   await over
